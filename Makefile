@@ -1,0 +1,35 @@
+# Two commands matter: `make up` and `make test`. Both make their environment first; Python 3.11 or 3.12 is all they need.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help up test setup bench lock clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up:  ## Serve the bundled release: TorchServe, the gateway and a worker, until Ctrl-C
+	@$(PYTHON) tools/install.py --serve
+	@exec $(BIN)/stars up
+
+test: setup  ## Check everything: lint, format, types, then all tests on the real servers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+setup:  ## Make .venv with everything: serving, training, AWS, development
+	@$(PYTHON) tools/install.py
+
+bench: setup  ## Print the tables behind every speed claim
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
+	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock
+	$(BIN)/$(LOCK) --extra service --extra torchserve --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
+	@! grep -inE 'nvidia|cuda|triton|file://' requirements.lock requirements-serve.lock
+
+clean:  ## Remove the environment and caches; releases and data stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find contracts service torchserve training tests -name __pycache__ -type d -prune -exec rm -rf {} +
