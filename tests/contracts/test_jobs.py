@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import ConfigError, JobConflict, JobError, JobNotFound, LeaseLost
+from contracts.jobs import LOG_TAIL, Job, JobState, JobStore
+
+CONFIG: dict[str, Any] = {"data": "examples/reviews.tsv", "preset": "tiny"}
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/state/jobs.db"
+
+
+@pytest.fixture
+def jobs(url: str, clock: Clock) -> Iterator[JobStore]:
+    store = JobStore(url, clock)
+    yield store
+    store.close()
+
+
+def submit(jobs: JobStore, key: str = "k1") -> Job:
+    return jobs.submit("retrain", CONFIG, key)[0]
+
+
+def claim(jobs: JobStore, worker: str = "w1", lease: float = 30) -> Job:
+    job = jobs.claim(worker, lease)
+    assert job is not None
+    return job
+
+
+def test_a_life(jobs: JobStore, clock: Clock) -> None:
+    queued = submit(jobs)
+    assert (queued.state, queued.attempts, queued.progress, queued.config) == ("queued", 0, 0.0, CONFIG)
+    clock.now += 5
+    running = claim(jobs)
+    assert (running.id, running.state, running.worker, running.attempts) == (queued.id, "running", "w1", 1)
+    assert running.started_at and running.lease_until
+    assert (running.lease_until - running.started_at).total_seconds() == 30
+    clock.now += 10
+    assert jobs.heartbeat(running.id, "w1", 30, stage="train", progress=0.5, log_lines=["one", "two"]) is False
+    seen = jobs.get(running.id)
+    assert (seen.stage, seen.progress, seen.log_tail) == ("train", 0.5, ["one", "two"])
+    assert seen.heartbeat_at and (seen.heartbeat_at - running.started_at).total_seconds() == 10
+    done = jobs.finish(running.id, "w1", JobState.SUCCEEDED, release="v2", facts={"accuracy": 0.6}, log_lines=["three"])
+    assert (done.state, done.release, done.progress, done.facts) == ("succeeded", "v2", 1.0, {"accuracy": 0.6})
+    assert done.state.final and done.log_tail == ["one", "two", "three"] and done.finished_at
+    assert done.lease_until is None and jobs.claim("w2", 30) is None
+
+
+def test_jobs_outlive_the_process(jobs: JobStore, url: str) -> None:
+    job = submit(jobs)
+    again = JobStore(url)
+    assert again.get(job.id) == job
+    again.close()
+
+
+def test_idempotency(jobs: JobStore, clock: Clock) -> None:
+    first, created = jobs.submit("retrain", CONFIG, "k1")
+    assert created
+    same, created = jobs.submit("retrain", dict(reversed(CONFIG.items())), "k1")
+    assert same == first and not created
+    with pytest.raises(JobConflict, match="use a new key"):
+        jobs.submit("retrain", CONFIG | {"preset": "full"}, "k1")
+    with pytest.raises(JobConflict):
+        jobs.submit("other", CONFIG, "k1")
+    clock.now += 1
+    other, created = jobs.submit("retrain", CONFIG, "k2")
+    assert created and other.id != first.id
+    claim(jobs)
+    jobs.finish(first.id, "w1", JobState.FAILED, error="no")
+    assert jobs.submit("retrain", CONFIG, "k1")[0].state == "failed"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "a\n", "a\0", "\ud800"])
+def test_bad_keys(jobs: JobStore, key: str) -> None:
+    with pytest.raises(JobError, match="idempotency key"):
+        jobs.submit("retrain", CONFIG, key)
+
+
+def test_configurations_that_are_not_json(jobs: JobStore) -> None:
+    for value in (float("nan"), {1, 2}, Path("x")):
+        with pytest.raises(JobError, match="not JSON"):
+            jobs.submit("retrain", {"x": value}, "k")
+    odd = {"data": "\ud800\0é", "n": 1, "f": 1.5}
+    assert jobs.submit("retrain", odd, "k")[0].config == odd
+
+
+def test_order_and_listing(jobs: JobStore, clock: Clock) -> None:
+    ids = []
+    for key in ("a", "b", "c"):
+        ids.append(submit(jobs, key).id)
+        clock.now += 1
+    assert [job.id for job in jobs.list()] == ids[::-1]
+    assert [job.id for job in jobs.list(limit=2)] == ids[:0:-1]
+    assert [claim(jobs).id for _ in ids] == ids
+    assert jobs.list(state=JobState.QUEUED) == []
+    assert len(jobs.list(state=JobState.RUNNING)) == 3
+
+
+def test_an_unknown_job(jobs: JobStore) -> None:
+    for operation in (jobs.get, jobs.request_cancel):
+        with pytest.raises(JobNotFound, match="no job"):
+            operation("nothing")
+    with pytest.raises(LeaseLost):
+        jobs.heartbeat("nothing", "w1", 30)
+
+
+def test_a_running_job_is_left_alone(jobs: JobStore, clock: Clock) -> None:
+    submit(jobs)
+    job = claim(jobs)
+    clock.now += 29
+    assert jobs.claim("w2", 30) is None
+    jobs.heartbeat(job.id, "w1", 30)
+    clock.now += 29
+    assert jobs.claim("w2", 30) is None
+
+
+def test_a_dead_workers_job_is_taken_over(jobs: JobStore, clock: Clock) -> None:
+    submit(jobs)
+    first = claim(jobs, "w1")
+    jobs.heartbeat(first.id, "w1", 30, stage="train", progress=0.4, log_lines=["x"])
+    clock.now += 31
+    second = claim(jobs, "w2")
+    assert (second.id, second.worker, second.attempts, second.stage) == (first.id, "w2", 2, "train")
+    assert second.started_at == first.started_at and second.log_tail == ["x"]
+    for lost in (
+        lambda: jobs.heartbeat(first.id, "w1", 30, log_lines=["late"]),
+        lambda: jobs.finish(first.id, "w1", JobState.SUCCEEDED, release="v1"),
+        lambda: jobs.release(first.id, "w1"),
+    ):
+        with pytest.raises(LeaseLost, match="another worker"):
+            lost()
+    assert jobs.get(first.id) == second
+
+
+def test_a_late_heartbeat_keeps_a_job_that_nobody_took(jobs: JobStore, clock: Clock) -> None:
+    submit(jobs)
+    job = claim(jobs)
+    clock.now += 1000
+    jobs.heartbeat(job.id, "w1", 30)
+    assert jobs.claim("w2", 30) is None
+
+
+def test_a_job_that_kills_its_workers_fails(jobs: JobStore, clock: Clock) -> None:
+    job = submit(jobs)
+    for i in range(3):
+        claimed = claim(jobs, f"w{i}")
+        jobs.heartbeat(claimed.id, f"w{i}", 30, stage="train")
+        clock.now += 31
+    assert jobs.claim("w9", 30) is None
+    failed = jobs.get(job.id)
+    assert (
+        failed.state == "failed" and failed.error == "given up: the worker died 3 times, the last time in stage train"
+    )
+    assert failed.finished_at is not None
+
+
+def test_handing_back_costs_no_attempt(jobs: JobStore) -> None:
+    job = submit(jobs)
+    for i in range(10):
+        claim(jobs, f"w{i}")
+        back = jobs.release(job.id, f"w{i}")
+        assert (back.state, back.attempts, back.worker, back.lease_until) == ("queued", 0, None, None)
+
+
+def test_cancel(jobs: JobStore, clock: Clock) -> None:
+    queued = submit(jobs, "a")
+    assert jobs.request_cancel(queued.id).state == "cancelled"
+    assert jobs.request_cancel(queued.id).state == "cancelled"
+    assert jobs.claim("w1", 30) is None
+
+    running = submit(jobs, "b")
+    claim(jobs)
+    asked = jobs.request_cancel(running.id)
+    assert asked.state == "running" and asked.cancel_requested
+    assert jobs.heartbeat(running.id, "w1", 30) is True
+    jobs.finish(running.id, "w1", JobState.CANCELLED)
+    assert jobs.request_cancel(running.id).state == "cancelled"
+
+    done = submit(jobs, "c")
+    claim(jobs)
+    jobs.finish(done.id, "w1", JobState.SUCCEEDED)
+    with pytest.raises(JobConflict, match="succeeded already"):
+        jobs.request_cancel(done.id)
+
+
+def test_cancelled_while_its_worker_was_dead(jobs: JobStore, clock: Clock) -> None:
+    for hand_back in (False, True):
+        job = submit(jobs, str(hand_back))
+        claim(jobs)
+        jobs.request_cancel(job.id)
+        if hand_back:
+            jobs.release(job.id, "w1")
+        clock.now += 31
+        assert jobs.claim("w2", 30) is None
+        assert jobs.get(job.id).state == "cancelled"
+
+
+def test_the_log_keeps_its_tail(jobs: JobStore) -> None:
+    submit(jobs)
+    job = claim(jobs)
+    for i in range(7):
+        jobs.heartbeat(job.id, "w1", 30, log_lines=[f"{i}-{j}" for j in range(10)] + ["x" * 10_000])
+    tail = jobs.get(job.id).log_tail
+    assert len(tail) == LOG_TAIL and max(map(len, tail)) == 500 and tail[-2] == "6-9"
+
+
+def test_progress_stays_in_bounds(jobs: JobStore) -> None:
+    submit(jobs)
+    job = claim(jobs)
+    for given, kept in ((1.5, 1.0), (-1.0, 0.0), (None, 0.0)):
+        jobs.heartbeat(job.id, "w1", 30, progress=given)
+        assert jobs.get(job.id).progress == kept
+
+
+def test_only_a_final_state_ends_a_job(jobs: JobStore) -> None:
+    submit(jobs)
+    with pytest.raises(ValueError, match="ends nothing"):
+        jobs.finish(claim(jobs).id, "w1", JobState.RUNNING)
+
+
+def test_each_job_goes_to_one_of_many_threads(jobs: JobStore) -> None:
+    for i in range(12):
+        submit(jobs, str(i))
+    taken: list[str] = []
+
+    def work(worker: str) -> None:
+        while job := jobs.claim(worker, 30):
+            taken.append(job.id)
+
+    threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 12 == len(set(taken))
+
+
+def test_each_job_goes_to_one_of_many_processes(jobs: JobStore, url: str) -> None:
+    for i in range(12):
+        submit(jobs, str(i))
+    code = "import sys\nfrom contracts.jobs import JobStore\njobs = JobStore(sys.argv[1])\n"
+    code += "while job := jobs.claim(sys.argv[2], 3e9): sys.stdout.write(job.id + '\\n')"
+    command = [sys.executable, "-c", code, url]
+    running = [subprocess.Popen([*command, f"w{i}"], stdout=subprocess.PIPE, text=True) for i in range(3)]
+    taken = [line for process in running for line in process.communicate(timeout=60)[0].split()]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert len(taken) == 12 == len(set(taken))
+
+
+def test_the_same_key_at_once_makes_one_job(jobs: JobStore) -> None:
+    results: list[tuple[Job, bool]] = []
+    threads = [threading.Thread(target=lambda: results.append(jobs.submit("retrain", CONFIG, "k"))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(created for _, created in results) == 1
+    assert len({job.id for job, _ in results}) == 1
+
+
+def test_many_stores_open_the_same_new_database(url: str) -> None:
+    opened: list[JobStore] = []
+    threads = [threading.Thread(target=lambda: opened.append(JobStore(url))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 6
+    for store in opened:
+        store.close()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mongodb://x/y", "sqlite+nothing:///x"])
+def test_urls_that_cannot_be_used(url: str) -> None:
+    with pytest.raises(ConfigError, match="job store"):
+        JobStore(url)
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "jobs.db").write_bytes(b"this is not a database" * 100)
+    with pytest.raises(JobError, match="not a database"):
+        JobStore(f"sqlite:///{tmp_path}/jobs.db")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="folder"):
+        JobStore(f"sqlite:///{tmp_path}/file/jobs.db")

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import ConfigError, Conflict, MachineError, NotFound, StoreError
+from contracts.store import FileStore, check_key, open_store
+
+KEY = "releases/review-stars/v1/manifest.json"
+
+
+def everything(root: Path) -> set[str]:
+    """Every file below the store, its own lock left out."""
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {".lock"}
+
+
+def test_write_read_list_delete(store: FileStore) -> None:
+    etag = store.write(KEY, b"one")
+    assert store.read(KEY) == (b"one", etag)
+    store.write("releases/review-stars/v10/manifest.json", b"ten")
+    store.write("channels/review-stars/production.json", b"{}")
+    assert store.list("releases/review-stars/v1") == [KEY, "releases/review-stars/v10/manifest.json"]
+    assert store.list("releases/review-stars/v1/") == [KEY]
+    assert len(store.list("")) == 3
+    store.delete(KEY)
+    store.delete(KEY)
+    with pytest.raises(NotFound, match="manifest.json"):
+        store.read(KEY)
+
+
+def test_reading_an_absent_store_makes_nothing(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "absent")
+    assert store.list("") == []
+    store.delete(KEY)
+    with pytest.raises(NotFound):
+        store.read(KEY)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_if_absent_never_overwrites(store: FileStore, tmp_path: Path) -> None:
+    store.write(KEY, b"one", if_absent=True)
+    with pytest.raises(Conflict, match="never overwritten"):
+        store.write(KEY, b"two", if_absent=True)
+    (tmp_path / "file").write_bytes(b"two")
+    with pytest.raises(Conflict):
+        store.upload(tmp_path / "file", KEY, if_absent=True)
+    assert store.read(KEY).data == b"one"
+
+
+def test_compare_and_swap(store: FileStore) -> None:
+    first = store.write(KEY, b"one")
+    second = store.write(KEY, b"two", if_match=first)
+    with pytest.raises(Conflict, match="read it again"):
+        store.write(KEY, b"three", if_match=first)
+    assert store.read(KEY) == (b"two", second)
+    with pytest.raises(Conflict):
+        store.write("other", b"x", if_match=first)
+
+
+def test_one_of_many_writers_wins(store: FileStore) -> None:
+    first, won, lost = store.write(KEY, b"0"), [], []
+
+    def swap(i: int) -> None:
+        try:
+            store.write(KEY, str(i).encode(), if_match=first)
+            won.append(i)
+        except Conflict:
+            lost.append(i)
+
+    threads = [threading.Thread(target=swap, args=(i,)) for i in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1 and len(lost) == 7
+    assert store.read(KEY).data == str(won[0]).encode()
+
+
+def test_one_of_many_processes_wins(store: FileStore) -> None:
+    code = "import sys; from contracts.store import open_store\nfrom contracts.errors import Conflict\n"
+    code += (
+        "try: open_store(sys.argv[1]).write('k', sys.argv[2].encode(), if_absent=True)\nexcept Conflict: sys.exit(9)"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, store.url, str(i)]) for i in range(4)]
+    assert sorted(process.wait(60) for process in running) == [0, 9, 9, 9]
+
+
+def test_upload_and_download(store: FileStore, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "deep" / "target"
+    source.write_bytes(os.urandom(300_000))
+    store.upload(source, "a/b")
+    store.download("a/b", target)
+    assert target.read_bytes() == source.read_bytes()
+    with pytest.raises(StoreError, match="at most 10"):
+        store.download("a/b", tmp_path / "no", limit=10)
+    with pytest.raises(StoreError, match="at most 10"):
+        store.read("a/b", limit=10)
+    with pytest.raises(StoreError, match="No such file"):
+        store.upload(tmp_path / "absent", "a/c")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        "..",
+        "../a",
+        "a/../b",
+        "a/./b",
+        ".lock",
+        "a/.tmp-1",
+        "a\\b",
+        "é",
+        "a\n",
+        "a\0b",
+        "x" * 901,
+    ],
+)
+def test_bad_keys(store: FileStore, key: str) -> None:
+    for operation in (store.read, store.delete, lambda k: store.write(k, b""), lambda k: store.download(k, Path("x"))):
+        with pytest.raises(StoreError, match="not a key"):
+            operation(key)
+
+
+def test_list_prefix_cannot_leave_the_store(store: FileStore) -> None:
+    with pytest.raises(StoreError, match="not a key"):
+        store.list("../")
+
+
+@given(st.text(max_size=30))
+def test_a_key_stays_inside(key: str) -> None:
+    root = Path("/store")
+    try:
+        path = Path(os.path.normpath(root / check_key(key)))
+    except StoreError:
+        return
+    assert path.is_relative_to(root) and path != root
+
+
+def test_links_and_strange_names_are_no_objects(store: FileStore, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    store.write("a/real", b"1")
+    root = tmp_path / "store"
+    (root / "a/link").symlink_to(tmp_path / "secret")
+    (root / "outside").symlink_to(tmp_path)
+    (root / "a/ünïcode").write_text("x")
+    assert store.list("") == ["a/real"]
+    for key in ("a/link", "outside/secret"):
+        with pytest.raises(StoreError, match="symbolic link"):
+            store.read(key)
+
+
+def test_a_store_reached_through_a_link(store: FileStore, tmp_path: Path) -> None:
+    store.write("a", b"1")
+    (tmp_path / "alias").symlink_to(tmp_path / "store")
+    assert FileStore(tmp_path / "alias").read("a").data == b"1"
+
+
+def test_open_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "my store"
+    open_store(str(folder)).write("a", b"1")
+    assert open_store(folder.as_uri()).read("a").data == b"1"
+    assert "%20" in open_store(str(folder)).url
+    monkeypatch.chdir(tmp_path)
+    assert open_store("my store").read("a").data == b"1"
+    assert open_store("my store").url == folder.as_uri()
+
+
+@pytest.mark.parametrize("url", ["", "s3://bucket/prefix", "http://example.com/x", "file://host/share", "file://"])
+def test_urls_that_are_no_store(url: str) -> None:
+    with pytest.raises(ConfigError, match="folder"):
+        open_store(url)
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="not a folder"):
+        open_store(str(tmp_path / "file"))
+
+
+def test_a_key_below_an_object(store: FileStore) -> None:
+    store.write("a", b"1")
+    with pytest.raises(StoreError, match="Check that the path is right"):
+        store.write("a/b", b"2")
+    with pytest.raises(NotFound):
+        store.read("a/b")
+
+
+def test_disk_full_leaves_the_old_object(store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write("a", b"old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("contracts.store.os.fsync", full)
+    with pytest.raises(MachineError, match="free some disk space"):
+        store.write("a", b"new")
+    with pytest.raises(MachineError):
+        store.write("b", b"new")
+    assert store.read("a").data == b"old"
+    assert everything(tmp_path / "store") == {"a"}
+
+
+def test_a_file_size_limit_is_a_full_disk(store: FileStore, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(bytes(200_000))
+    code = "import resource, sys\nfrom pathlib import Path\nfrom contracts.errors import MachineError\n"
+    code += "from contracts.store import open_store\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+    code += "try: open_store(sys.argv[1]).upload(Path(sys.argv[2]), 'a/b')\nexcept MachineError as e: sys.exit(str(e))"
+    command = [sys.executable, "-c", code, store.url, str(tmp_path / "big")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "no space left" in done.stderr
+    assert everything(tmp_path / "store") == set()
+
+
+def test_a_writer_killed_in_the_middle_leaves_nothing_to_read(store: FileStore, tmp_path: Path) -> None:
+    code = "import os, signal, sys\nimport contracts.store as s\n"
+    code += "s.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\ns.open_store(sys.argv[1]).write('a', b'new')"
+    assert subprocess.run([sys.executable, "-c", code, store.url], timeout=60).returncode == -9
+    assert store.list("") == []
+    store.write("a", b"again")
+    assert store.list("") == ["a"]
