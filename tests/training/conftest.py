@@ -1,0 +1,31 @@
+"""What is made once for all tests of the training package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training import evaluate
+from training.stage import execute
+
+from . import tiny
+from .recorder import Recorder
+
+
+@pytest.fixture(scope="session")
+def tiny_inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders `prepare`, `train` and `convert` of a finished tiny run."""
+    root = tmp_path_factory.mktemp("tiny")
+    prepare = tiny.write_prepare(root / "prepare")
+    train = tiny.write_train(root / "train", prepare)
+    return {"prepare": prepare, "train": train, "convert": tiny.write_convert(root / "convert", train)}
+
+
+@pytest.fixture(scope="session")
+def tiny_evaluated(tiny_inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `evaluate` of that run, compared with nothing."""
+    folder = tmp_path_factory.mktemp("tiny-evaluate") / "evaluate"
+    inputs = {name: tiny_inputs[name] for name in ("prepare", "convert")}
+    execute(evaluate, evaluate.Config(beat_baseline=False), inputs, folder, Recorder())
+    return folder

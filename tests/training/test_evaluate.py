@@ -1,0 +1,130 @@
+"""The evaluate stage on a small world with a real, if tiny, network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contracts.errors import DataError, GateError
+from training import evaluate
+from training.labelled import LabelledReviews
+from training.metrics import paired_difference
+from training.stage import execute, read_facts
+
+from . import tiny
+from .recorder import Recorder
+
+
+@pytest.fixture(scope="module")
+def report(tiny_evaluated: Path) -> dict[str, Any]:
+    return dict(json.loads((tiny_evaluated / "report.json").read_text()))
+
+
+def test_the_report_says_everything_with_intervals(report: dict[str, Any]) -> None:
+    assert report["rows"] == {"validation": 100, "test": 200}
+    assert list(report["metrics"]) == ["accuracy", "mae", "within_one", "macro_f1", "qwk", "ece", "nll"]
+    accuracy = report["metrics"]["accuracy"]
+    assert 0.6 < accuracy["low"] < accuracy["value"] < accuracy["high"] < 1
+    assert sum(map(sum, report["confusion"])) == 200
+    assert set(report["slices"]) == {"category", "length", "star"}
+    assert set(report["slices"]["category"]) == set(tiny.CATEGORIES)
+
+
+def test_baselines_are_judged_on_the_same_rows(report: dict[str, Any]) -> None:
+    assert report["baselines"]["majority"]["accuracy"]["value"] < 0.3
+    assert report["baselines"]["tfidf"]["accuracy"]["value"] > 0.6
+
+
+def test_calibration_is_written_and_honest(tiny_evaluated: Path, report: dict[str, Any]) -> None:
+    calibration = json.loads((tiny_evaluated / "calibration.json").read_text())
+    assert list(calibration) == ["temperature", "ece_before", "ece_after"]
+    assert calibration["temperature"] == report["temperature"] > 0
+    assert calibration["ece_after"] == report["metrics"]["ece"]["value"]
+
+
+def test_facts_hold_the_verdict_and_the_metrics(tiny_evaluated: Path, report: dict[str, Any]) -> None:
+    facts = read_facts(tiny_evaluated)
+    assert facts["verdict"] == "promote"
+    assert "no version in production" in facts["reason"]
+    assert facts["metrics"] == report["metrics"]
+
+
+def test_no_review_text_in_any_artifact(tiny_evaluated: Path) -> None:
+    texts = [path.read_text() for path in tiny_evaluated.iterdir() if path.suffix in {".json", ".md"}]
+    assert not [word for word in tiny.all_words() for text in texts if f" {word}" in text]
+
+
+def test_a_category_cannot_break_the_table(tiny_evaluated: Path) -> None:
+    assert "| Video\\|Games | " in (tiny_evaluated / "report.md").read_text()
+
+
+def test_the_stored_logits_are_those_of_the_test_split(tiny_evaluated: Path, tiny_inputs: dict[str, Path]) -> None:
+    logits = np.load(tiny_evaluated / evaluate.TEST_LOGITS)
+    test = LabelledReviews.from_split(tiny_inputs["prepare"], "test")
+    hits = (logits.argmax(axis=1) + 1 == test.stars).mean()
+    assert hits == pytest.approx(read_facts(tiny_evaluated)["metrics"]["accuracy"]["value"])
+
+
+def test_a_model_that_learnt_nothing_fails_but_is_reported(tiny_inputs: dict[str, Path], tmp_path: Path) -> None:
+    import safetensors.numpy
+
+    broken = tiny.write_convert(tmp_path / "convert", tiny_inputs["train"])
+    weights = safetensors.numpy.load_file(broken / "model.safetensors")
+    weights["classifier.weight"][:] = 0
+    safetensors.numpy.save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    inputs = {"prepare": tiny_inputs["prepare"], "convert": broken}
+    with pytest.raises(GateError, match="has not learnt enough"):
+        execute(evaluate, evaluate.Config(beat_baseline=False), inputs, tmp_path / "evaluate", Recorder())
+    assert (tmp_path / "evaluate" / "report.md").exists()
+    assert not (tmp_path / "evaluate" / "facts.json").exists()
+
+
+def test_an_empty_split_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no readable test split"):
+        LabelledReviews.from_split(tmp_path, "test")
+
+
+def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """A comparison where each list holds one distance from the true star a row."""
+    mine, other = np.array(ours), np.array(theirs)
+    return {
+        "version": "v1",
+        "rows": len(ours),
+        "difference": {
+            "accuracy": paired_difference(1.0 * (mine == 0), 1.0 * (other == 0)),
+            "mae": paired_difference(mine, other),
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict", "reason"),
+    [
+        ([0, 0, 0, 1] * 50, [0, 0, 1, 1] * 50, "promote", "better beyond chance: accuracy +25"),
+        ([0, 0, 1, 1] * 50, [0, 0, 0, 1] * 50, "keep", "worse beyond chance: accuracy -25"),
+        ([0, 0, 1, 1] * 50, [0, 0, 1, 1] * 50, "keep", "neither better nor worse"),
+        ([0, 1, 1, 1] * 50, [0, 1, 4, 1] * 50, "promote", "MAE -0.750"),
+        ([0, 0, 4, 4] * 50, [0, 1, 1, 4] * 50, "keep", "worse beyond chance"),
+        ([0, 1, 0], [1, 0, 1], "keep", "neither better nor worse"),
+    ],
+)
+def test_the_verdict_follows_what_is_beyond_chance(
+    ours: list[float], theirs: list[float], verdict: str, reason: str
+) -> None:
+    found = evaluate.decide(compared(ours, theirs))
+    assert found.verdict == verdict
+    assert reason in found.reason
+    assert "against v1" in found.reason
+
+
+def test_the_floor_is_passed_only_by_more() -> None:
+    def measured(value: float) -> dict[str, dict[str, float]]:
+        return {"accuracy": {"value": value, "low": 0, "high": 1}}
+
+    evaluate.check_floor(measured(0.21), measured(0.2), "majority")
+    with pytest.raises(GateError, match="the tfidf baseline 55.0%"):
+        evaluate.check_floor(measured(0.55), measured(0.55), "tfidf")

@@ -1,0 +1,126 @@
+"""Preparation on a real Spark: rows in equal rows out, reasons, splits that do not depend on partitioning."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.errors import DataError, MachineError
+from contracts.review import segments
+from contracts.tokens import ReviewEncoder, Truncation
+from training import base_model, prepare
+from training.reading import read_reviews
+from training.spark import java_home
+from training.splits import read_split
+from training.stage import execute, read_facts
+
+from .recorder import Recorder
+from .test_reading import row, write
+
+# pyspark leaves its sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "reviews.tsv"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples that ship with the project, prepared once."""
+    outputs = tmp_path_factory.mktemp("prepared") / "prepare"
+    execute(prepare, prepare.Config(), {"data": EXAMPLES}, outputs, Recorder())
+    return outputs
+
+
+def test_every_row_is_kept_or_quarantined_with_a_reason(prepared: Path) -> None:
+    facts = read_facts(prepared)
+    kept = sum(split["available"] for split in facts["splits"].values())
+    assert facts["rows_in"] == kept + facts["quarantined"] == 477
+    assert facts["reasons"] == {
+        "bad_star_rating": 3,
+        "duplicate_review_id": 1,
+        "duplicate_text": 1,
+        "empty_body": 2,
+        "empty_star_rating": 1,
+        "invalid_utf8": 1,
+        "nul_byte": 1,
+        "too_few_columns": 1,
+        "too_many_columns": 1,
+    }
+
+
+def test_the_quarantine_holds_the_raw_lines(prepared: Path) -> None:
+    quarantine = pq.read_table(prepared / "quarantine").to_pylist()
+    raw = EXAMPLES.read_bytes().split(b"\n")
+    assert len(quarantine) == 12
+    assert all(entry["line"] in raw and entry["reasons"] for entry in quarantine)
+
+
+def test_splits_are_balanced_and_share_no_text(prepared: Path) -> None:
+    texts: dict[tuple[str, str], str] = {}
+    for split in prepare.SPLITS:
+        table = read_split(prepared, split)
+        stars = collections.Counter(table["star_rating"].to_pylist())
+        assert set(stars) == {1, 2, 3, 4, 5}
+        assert len(set(stars.values())) == 1
+        for entry in table.to_pylist():
+            assert texts.setdefault((entry["first"], entry["second"]), split) == split
+
+
+def test_training_sees_what_serving_sees(prepared: Path) -> None:
+    encoder = ReviewEncoder(prepared / "tokenizer.json", 128, Truncation.HEAD_TAIL)
+    reviews = {review.review_id: review for review, _ in read_reviews(EXAMPLES) if review}
+    seen = 0
+    for split in prepare.SPLITS:
+        for entry in read_split(prepared, split).to_pylist():
+            review = reviews[entry["review_id"]]
+            ids = {
+                category: encoder.encode([segments(review.review_body, review.review_headline, category)])[0]
+                for category in ("", review.product_category)
+            }
+            expected = ids[review.product_category]
+            if split == "train" and entry["input_ids"] == ids[""].input_ids:
+                expected = ids[""]  # the share of reviews that lose their category on purpose
+                seen += 1
+            assert entry["input_ids"] == expected.input_ids
+            assert entry["second_start"] == expected.second_start
+    assert 0 < seen < 100
+
+
+def test_the_result_does_not_depend_on_how_the_work_is_cut(tmp_path: Path, prepared: Path) -> None:
+    header, *lines = EXAMPLES.read_bytes().rstrip(b"\n").split(b"\n")
+    for part in range(3):
+        (tmp_path / f"{part}.tsv").write_bytes(b"\n".join([header, *lines[part::3]]) + b"\n")
+    outputs = tmp_path / "prepare"
+    execute(prepare, prepare.Config(), {"data": tmp_path}, outputs, Recorder())
+    for split in prepare.SPLITS:
+        once, again = (set(read_split(folder, split)["review_id"].to_pylist()) for folder in (prepared, outputs))
+        assert once == again
+
+
+def test_all_rows_bad_says_why(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.tsv", row(star_rating="7"), row(review_id="R2", review_body=""))
+    with pytest.raises(DataError, match=r"all 2 rows are bad \(1 bad_star_rating, 1 empty_body\)"):
+        execute(prepare, prepare.Config(), {"data": file}, tmp_path / "out", Recorder())
+    assert not (tmp_path / "out" / "facts.json").exists()
+
+
+def test_a_missing_class_is_named(tmp_path: Path) -> None:
+    rows = [row(review_id=f"R{i}", review_body=f"Text number {i}", star_rating=str(i % 4 + 1)) for i in range(200)]
+    with pytest.raises(DataError, match="no review with 5 stars"):
+        execute(prepare, prepare.Config(), {"data": write(tmp_path / "a.tsv", *rows)}, tmp_path / "out", Recorder())
+
+
+def test_java_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(MachineError, match="no bin/java"):
+        java_home()
+
+
+def test_the_default_base_model_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {"config.json": "0" * 64}
+    monkeypatch.setattr(base_model, "_MINILM_SHA256", wrong)
+    with pytest.raises(Exception, match="install the package again"):
+        base_model.locate("minilm")

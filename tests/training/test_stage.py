@@ -1,0 +1,135 @@
+"""The contract of a stage: skipped when unchanged, resumed when cut off, run anew when anything changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from contracts.errors import ConfigError, MachineError
+from training import stage
+from training.stage import Reporter, StageConfig, code_fingerprint, execute, load_config, read_facts
+
+from .recorder import Recorder
+
+
+class Config(StageConfig):
+    copies: int = 1
+
+
+def copier(runs: list[bool], fails: bool = False) -> Any:
+    def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
+        runs.append((outputs / "half").exists())
+        (outputs / "half").write_text("kept for the next run")
+        if fails:
+            raise KeyboardInterrupt
+        (outputs / "whole").write_text(inputs["text"].read_text() * config.copies)
+        return {"copies": config.copies}
+
+    return SimpleNamespace(NAME="copy", SOURCES=("training/stage.py",), Config=Config, run=run)
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> dict[str, Path]:
+    (tmp_path / "text").write_text("one ")
+    return {"text": tmp_path / "text"}
+
+
+def test_an_unchanged_stage_is_skipped_and_a_changed_one_runs_anew(text: dict[str, Path], tmp_path: Path) -> None:
+    runs: list[bool] = []
+    outputs, done = tmp_path / "out", copier(runs)
+    facts = execute(done, Config(), text, outputs, Recorder())
+    assert facts == read_facts(outputs)
+    assert execute(done, Config(), text, outputs, Recorder()) == facts
+    assert len(runs) == 1
+    execute(done, Config(copies=2), text, outputs, Recorder())
+    text["text"].write_text("two ")
+    execute(done, Config(copies=2), text, outputs, Recorder())
+    assert runs == [False, False, False], "a changed stage starts in an empty folder"
+    assert (outputs / "whole").read_text() == "two two "
+
+
+def test_an_interrupted_stage_finds_what_it_left(text: dict[str, Path], tmp_path: Path) -> None:
+    runs: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        execute(copier(runs, fails=True), Config(), text, tmp_path / "out", Recorder())
+    with pytest.raises(ConfigError, match="run the stage that makes it first"):
+        read_facts(tmp_path / "out")
+    facts = execute(copier(runs), Config(), text, tmp_path / "out", Recorder())
+    assert runs == [False, True]
+    assert facts["resumed"]
+
+
+def test_a_result_that_is_gone_elsewhere_is_made_again(text: dict[str, Path], tmp_path: Path) -> None:
+    runs: list[bool] = []
+    execute(copier(runs), Config(), text, tmp_path / "out", Recorder())
+    execute(copier(runs), Config(), text, tmp_path / "out", Recorder(), still_holds=lambda _facts: False)
+    assert len(runs) == 2
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_facts(text: dict[str, Path], tmp_path: Path) -> None:
+    def run(*_args: Any) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
+
+    full = SimpleNamespace(NAME="copy", SOURCES=("training/stage.py",), Config=Config, run=run)
+    with pytest.raises(MachineError, match="No space left on device"):
+        execute(full, Config(), text, tmp_path / "out", Recorder())
+    assert not (tmp_path / "out" / "facts.json").exists()
+
+
+def test_comments_and_docstrings_do_not_change_the_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    monkeypatch.setattr(stage, "__file__", str(tmp_path / "training" / "stage.py"))
+
+    def of(source: str) -> str:
+        (tmp_path / "a.py").write_text(source)
+        return code_fingerprint(["a.py"])
+
+    assert of('"""One."""\nx = 1  # why\n') == of('"""Two."""\n\nx  =  1\n')
+    assert of("x = 1\n") != of("x = 2\n")
+
+
+def test_config_layers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("copy:\n  copies: 2\n")
+    assert load_config(Config, "copy", file).copies == 2
+    monkeypatch.setenv("STARS_COPY_COPIES", "3")
+    assert load_config(Config, "copy", file).copies == 3
+    assert load_config(Config, "copy", file, {"copies": "4"}).copies == 4
+
+
+@pytest.mark.parametrize("text", ["copies: many", "colour: blue", "- 1", "{", "\x00"])
+def test_a_bad_config_is_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError):
+        load_config(Config, "copy", tmp_path / "c.yaml")
+
+
+def test_sagemaker_layout(tmp_path: Path) -> None:
+    """A stage in a container: hyperparameters as strings, channels and folders by environment, failure written."""
+    for name in ("config", "channel", "model", "data", "failed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config" / "hyperparameters.json").write_text(json.dumps({"limit": "many", "sagemaker_job_name": "x"}))
+    layout = {
+        "SM_INPUT_CONFIG_DIR": tmp_path / "config",
+        "SM_CHANNEL_DATA": tmp_path / "channel",
+        "SM_MODEL_DIR": tmp_path / "model",
+        "SM_OUTPUT_DATA_DIR": tmp_path / "data",
+        "SM_OUTPUT_DIR": tmp_path / "failed",
+    }
+    environment = os.environ | {name: str(path) for name, path in layout.items()}
+    command = [sys.executable, "-m", "training.prepare"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "limit" in (tmp_path / "failed" / "failure").read_text()
+    (tmp_path / "config" / "hyperparameters.json").write_text(json.dumps({"limit": "100"}))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "does not exist or is empty" in (tmp_path / "failed" / "failure").read_text()

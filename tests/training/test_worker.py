@@ -1,0 +1,363 @@
+"""The worker with real processes and a real job store; only the pipeline is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from contracts.jobs import Job, JobState, JobStore
+from training.child import RunLock
+from training.lease import Times
+from training.worker import Worker
+
+FAKE = Path(__file__).with_name("fake_pipeline.py")
+TIMES = Times(lease=5, heartbeat=0.2, stop=1, poll=0.1)
+PATIENCE = 60
+
+
+class Place:
+    """A job store, a runs folder and a data folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = f"sqlite:///{root}/jobs.db"
+        self.jobs = JobStore(self.url)
+        self.runs = root / "runs"
+        self.data = root / "data"
+        self.data.mkdir()
+        (self.data / "reviews.tsv").touch()
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def submit(self, key: str = "k", kind: str = "retrain", **config: Any) -> Job:
+        return self.jobs.submit(kind, {"data": [str(self.data / "reviews.tsv")], "preset": "tiny"} | config, key)[0]
+
+    def worker(self, mode: str) -> Worker:
+        command = (sys.executable, str(FAKE), mode)
+        return Worker("file:///store", self.jobs, self.runs, roots=[self.data], command=command, times=TIMES)
+
+    def process(self, mode: str) -> subprocess.Popen[bytes]:
+        """A worker as a process of its own, to be killed."""
+        code = (
+            "import signal, sys\nfrom pathlib import Path\nfrom contracts.jobs import JobStore\n"
+            "from training.lease import Times\nfrom training.worker import Worker\n"
+            "url, runs, data, fake, mode = sys.argv[1:]\n"
+            "worker = Worker('file:///store', JobStore(url), Path(runs), roots=[Path(data)],\n"
+            f"                command=(sys.executable, fake, mode), times={TIMES!r})\n"
+            "signal.signal(signal.SIGTERM, lambda *_: worker.stop())\nworker.run()\n"
+        )
+        arguments = [self.url, str(self.runs), str(self.data), str(FAKE), mode]
+        with (self.root / "workers.log").open("ab") as log:
+            started = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=log, stderr=log)
+        self.processes.append(started)
+        return started
+
+    def journal(self, job: Job) -> list[str]:
+        path = self.runs / f"{job.id}.journal"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def pids(self, job: Job) -> list[int]:
+        return [int(line.removeprefix("pid ")) for line in self.journal(job) if line.startswith("pid ")]
+
+    def wait(self, job: Job, holds: Callable[[Job], bool]) -> Job:
+        until = time.monotonic() + PATIENCE
+        while not holds(seen := self.jobs.get(job.id)):
+            assert time.monotonic() < until, (seen, self.journal(job), (self.root / "workers.log").read_text())
+            time.sleep(0.05)
+        return seen
+
+    def wait_for_line(self, job: Job, line: str) -> None:
+        self.wait(job, lambda _: line in self.journal(job))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    for process in place.processes:
+        process.kill()
+        process.wait()
+    for journal in place.runs.glob("*.journal"):  # what a failed test left behind
+        for line in journal.read_text().splitlines():
+            if line.startswith("pid ") and psutil.pid_exists(int(line[4:])):
+                os.killpg(int(line[4:]), signal.SIGKILL)
+    place.jobs.close()
+
+
+def gone(pid: int) -> bool:
+    """Whether nothing of a process group is left but zombies."""
+    return not [
+        each
+        for each in psutil.process_iter(["status"])
+        if each.info["status"] != psutil.STATUS_ZOMBIE and _group(each.pid) == pid
+    ]
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def test_a_job_from_its_queue_to_its_release(place: Place) -> None:
+    job = place.submit(overrides={"train": {"epochs": 2, "learning_rate": 1e-4}, "evaluate": {"beat_baseline": False}})
+    worker = place.worker("works")
+    assert worker.run_one() is True
+    done = place.jobs.get(job.id)
+    assert (done.state, done.release, done.facts, done.error) == ("succeeded", "v7", {"accuracy": 0.61}, None)
+    assert (done.stage, done.progress, done.attempts) == ("export", 1.0, 1)
+    assert done.log_tail == ["stage prepare", "stage train", "stage export"]
+    assert json.loads(place.journal(job)[1]) == {
+        "data": [str(place.data / "reviews.tsv")],
+        "preset": "tiny",
+        "store": "file:///store",
+        "work": str(place.runs / job.id),
+        "name": "review-stars",
+        "events": "-",
+        "set": ["train.epochs=2", "train.learning_rate=0.0001", "evaluate.beat_baseline=false"],
+    }
+    assert worker.run_one() is False
+
+
+def test_a_failing_pipeline(place: Place) -> None:
+    job = place.submit()
+    place.worker("fails").run_one()
+    failed = place.jobs.get(job.id)
+    assert (failed.state, failed.stage, failed.release) == ("failed", "train", None)
+    assert failed.error == "the disk is full: free some space"
+    assert failed.log_tail == [f"line {i}" for i in range(10, 60)]
+
+
+def test_a_pipeline_that_crashes(place: Place) -> None:
+    job = place.submit()
+    place.worker("crashes").run_one()
+    failed = place.jobs.get(job.id)
+    log = place.runs / f"{job.id}.log"
+    assert failed.error == f"the pipeline ended with exit code 3 and gave no reason: read {log} on the worker's machine"
+    assert "a customer wrote" in log.read_text()
+    assert "customer" not in str(failed)
+
+
+def test_a_pipeline_that_is_killed(place: Place) -> None:
+    job = place.submit()
+    place.worker("killed").run_one()
+    failed = place.jobs.get(job.id)
+    assert failed.state == "failed" and "want of memory" in (failed.error or "")
+
+
+def test_a_pipeline_that_is_done_has_succeeded_however_it_ends(place: Place) -> None:
+    job = place.submit()
+    place.worker("dies-late").run_one()
+    assert place.jobs.get(job.id).state == "succeeded"
+
+
+def test_noise_between_the_events(place: Place) -> None:
+    job = place.submit()
+    place.worker("noisy").run_one()
+    done = place.jobs.get(job.id)
+    assert (done.state, done.facts) == ("succeeded", {"accuracy": None})
+    assert "a library prints\n" in (place.runs / f"{job.id}.log").read_text()
+
+
+def test_a_pipeline_that_cannot_be_started(place: Place) -> None:
+    job = place.submit()
+    Worker("file:///s", place.jobs, place.runs, roots=[place.data], command=["/no/such/program"], times=TIMES).run_one()
+    failed = place.jobs.get(job.id)
+    assert failed.state == "failed" and "cannot be started" in (failed.error or "")
+
+
+def test_a_runs_folder_that_cannot_be_made(place: Place) -> None:
+    job = place.submit()
+    place.runs.touch()
+    place.worker("works").run_one()
+    assert place.jobs.get(job.id).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"data": "/etc/passwd"}, "allowed folder"),
+        ({"data": "../secret.tsv"}, "allowed folder"),
+        ({"data": ["data/reviews.tsv", "link.tsv"]}, "allowed folder"),
+        ({"data": "s3://bucket/reviews.tsv"}, "allowed folder"),
+        ({"data": 7}, "data"),
+        ({"data": []}, "data"),
+        ({"preset": "../../secret"}, "preset"),
+        ({"preset": "--help"}, "preset"),
+        ({"overrides": {"train": {"base_model": "/etc"}}}, "overrides"),
+        ({"overrides": {"train": {"epochs=1 --set": 1}}}, "overrides"),
+        ({"surprise": 1}, "surprise"),
+        ({"kind": "other"}, "newer version"),
+    ],
+)
+def test_jobs_that_are_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], reason: str
+) -> None:
+    monkeypatch.chdir(place.root)
+    (place.root / "secret.tsv").touch()
+    (place.data / "link.tsv").symlink_to(place.root / "secret.tsv")
+    (place.root / "link.tsv").symlink_to(place.root / "secret.tsv")
+    job = place.submit(**config)
+    place.worker("works").run_one()
+    failed = place.jobs.get(job.id)
+    assert failed.state == "failed" and reason in (failed.error or "")
+    assert place.journal(job) == []
+
+
+@pytest.mark.parametrize("mode", ["slow", "stubborn"])
+def test_cancel(place: Place, mode: str) -> None:
+    job = place.submit()
+    running = threading.Thread(target=place.worker(mode).run_one)
+    running.start()
+    place.wait_for_line(job, "waits")
+    seen = place.wait(job, lambda each: each.stage == "train")
+    assert seen.state == "running" and seen.progress == pytest.approx(1 / 3)
+    place.jobs.request_cancel(job.id)
+    cancelled = place.wait(job, lambda each: each.state.final)
+    running.join(PATIENCE)
+    assert cancelled.state == "cancelled" and cancelled.release is None
+    assert place.journal(job)[-1] == "asked to stop"
+    assert gone(place.pids(job)[0])
+
+
+def test_sigterm_hands_the_job_back(place: Place) -> None:
+    job = place.submit()
+    worker = place.process("slow")
+    place.wait_for_line(job, "waits")
+    worker.terminate()
+    assert worker.wait(PATIENCE) == 0
+    back = place.jobs.get(job.id)
+    assert (back.state, back.attempts, back.worker, back.lease_until) == ("queued", 0, None, None)
+    assert place.journal(job)[-1] == "asked to stop" and gone(place.pids(job)[0])
+
+    place.worker("slow").run_one()
+    assert place.jobs.get(job.id).state == "succeeded"
+    assert place.journal(job).count("runs prepare") == 1, "a finished stage ran again"
+
+
+@pytest.mark.parametrize("mode", ["slow", "stubborn"])
+def test_kill_9_of_the_worker(place: Place, mode: str) -> None:
+    job = place.submit()
+    worker = place.process(mode)
+    place.wait_for_line(job, "waits")
+    worker.kill()
+    worker.wait()
+    assert place.jobs.get(job.id).state == "running"
+    if mode == "slow" and sys.platform == "linux":  # the kernel tells the child
+        place.wait_for_line(job, "asked to stop")
+
+    place.process("slow")
+    done = place.wait(job, lambda each: each.state.final)
+    assert (done.state, done.release, done.attempts) == ("succeeded", "v7", 2)
+    journal, (first, second) = place.journal(job), place.pids(job)
+    assert "OVERLAP" not in journal and first != second and gone(first)
+    assert journal.count("runs prepare") == 1, "a finished stage ran again"
+    assert "prepare: unchanged, skipped" in done.log_tail
+
+
+def test_two_workers_race(place: Place) -> None:
+    workers = [place.process("works") for _ in range(2)]
+    jobs = [place.submit(str(i)) for i in range(6)]
+    for job in jobs:
+        assert place.wait(job, lambda each: each.state.final).attempts == 1
+        assert len(place.pids(job)) == 1 and "OVERLAP" not in place.journal(job)
+    for worker in workers:
+        worker.terminate()
+    assert [worker.wait(PATIENCE) for worker in workers] == [0, 0]
+
+
+def test_a_lost_lease_stops_the_pipeline(place: Place) -> None:
+    job = place.submit()
+    running = threading.Thread(target=place.worker("slow").run_one)
+    running.start()
+    place.wait_for_line(job, "waits")
+    later = JobStore(place.url, clock=lambda: time.time() + 1000)
+    other = later.claim("other", 1000)
+    later.close()
+    running.join(PATIENCE)
+    assert other is not None and other.id == job.id
+    assert gone(place.pids(job)[0])
+    assert (place.jobs.get(job.id).worker, place.jobs.get(job.id).state) == ("other", "running")
+
+
+def test_a_job_store_that_is_gone_stops_the_pipeline_in_time(place: Place) -> None:
+    job = place.submit()
+    running = threading.Thread(target=place.worker("slow").run_one)
+    running.start()
+    place.wait_for_line(job, "waits")
+    with sqlite3.connect(place.root / "jobs.db") as connection:
+        connection.execute("alter table jobs rename to away")
+    start = time.monotonic()
+    running.join(PATIENCE)
+    took = time.monotonic() - start
+    with sqlite3.connect(place.root / "jobs.db") as connection:
+        connection.execute("alter table away rename to jobs")
+    connection.close()
+    assert gone(place.pids(job)[0]) and took < TIMES.lease
+    place.wait(job, lambda _: place.worker("slow").run_one())
+    assert place.jobs.get(job.id).state == "succeeded"
+
+
+def test_run_waits_out_trouble_with_the_job_store(place: Place) -> None:
+    with sqlite3.connect(place.root / "jobs.db") as connection:
+        connection.execute("alter table jobs rename to away")
+    worker = place.worker("works")
+    running = threading.Thread(target=worker.run)
+    running.start()
+    time.sleep(0.5)
+    with sqlite3.connect(place.root / "jobs.db") as connection:
+        connection.execute("alter table away rename to jobs")
+    connection.close()
+    job = place.submit()
+    assert place.wait(job, lambda each: each.state.final).state == "succeeded"
+    worker.stop()
+    running.join(PATIENCE)
+    assert not running.is_alive()
+
+
+def test_a_lock_belongs_to_one(tmp_path: Path) -> None:
+    first, second = RunLock(tmp_path / "lock"), RunLock(tmp_path / "lock")
+    assert first.acquire() and not second.acquire()
+    assert second.holder() is None, "nobody wrote down who has it"
+    first.hand_over(os.getpid())
+    assert second.acquire()
+    assert second.holder() == os.getpid()
+    second.close()
+    second.close()
+    (tmp_path / "lock").write_text(f"{os.getppid()}\n")
+    third = RunLock(tmp_path / "lock")
+    assert third.holder() is None, "a process that does not have the file open"
+    third.close()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_the_command(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    home = tmp_path / "home"
+    jobs = JobStore(f"sqlite:///{home}/jobs.db")
+    refused = jobs.submit("retrain", {"data": "/etc/passwd"}, "k")[0]
+    command = [sys.executable, "-m", "contracts.cli", "worker", "--home", str(home), "--store", str(tmp_path / "store")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STARS_")}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+        until = time.monotonic() + PATIENCE
+        while not jobs.get(refused.id).state.final and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=PATIENCE)
+    failed = jobs.get(refused.id)
+    jobs.close()
+    assert process.returncode == code, said.decode()
+    assert failed.state is JobState.FAILED and str(home / "data") in (failed.error or "")
+    events = [json.loads(line)["event"] for line in said.splitlines()]
+    assert events == ["worker started", "job taken", "job ended", "worker stopped"]

@@ -1,0 +1,158 @@
+"""A small world for the stages after training: prepared reviews made of few words, and a two-layer BERT."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.review import Review, segments
+from contracts.tokens import ReviewEncoder
+from training.base_model import locate
+from training.labelled import LabelledReviews, prepared_encoder
+from training.predictor import pad
+from training.prepare import SPLIT_SCHEMA, Config
+from training.stage import FACTS
+
+EPOCHS = 10
+ROWS = {"train": 400, "validation": 100, "test": 200}
+FILLER = (
+    "the",
+    "box",
+    "of",
+    "this",
+    "came",
+    "with",
+    "my",
+    "new",
+    "phone",
+    "on",
+    "monday",
+    "and",
+    "i",
+    "use",
+    "it",
+    "daily",
+)
+TELLING = {1: "awful broken", 2: "poor weak", 3: "average fine", 4: "good nice", 5: "excellent perfect"}
+CATEGORIES = ("Digital_Software", "Gift_Card", "Video|Games")
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 128,
+}
+
+
+def reviews(count: int, seed: int) -> list[Review]:
+    """Balanced reviews whose words tell the star; one in eight has its neighbour's star."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        star = i % 5 + 1
+        words = [*rng.choice(FILLER, size=int(rng.integers(2, 30))), *TELLING[star].split()]
+        rng.shuffle(words)
+        labelled = min(5, star + 1) if rng.random() < 0.125 else star
+        headline = "Five Stars" if i % 7 == 0 else TELLING[star].split()[0]
+        made.append(Review(" ".join(words), headline, CATEGORIES[i % 3], labelled, f"R{seed}-{i}"))
+    return made
+
+
+def write_prepare(folder: Path) -> Path:
+    """What a finished prepare stage leaves behind, without Spark."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(locate("minilm") / "tokenizer.json", folder / "tokenizer.json")
+    config = Config(token_limit=48)
+    encoder = ReviewEncoder(folder / "tokenizer.json", config.token_limit, config.truncation)
+    splits: dict[str, Any] = {}
+    for seed, (split, count) in enumerate(ROWS.items()):
+        made = reviews(count, seed)
+        texts = [segments(r.review_body, r.review_headline, r.product_category) for r in made]
+        rows = [
+            {
+                "review_id": review.review_id,
+                "product_category": review.product_category,
+                "star_rating": review.star_rating,
+                "input_ids": encoded.input_ids,
+                "second_start": encoded.second_start,
+                "truncated": encoded.truncated,
+                "body_words": len(text.second.split()),
+                "first": text.first,
+                "second": text.second,
+            }
+            for review, text, encoded in zip(made, texts, encoder.encode(texts), strict=True)
+        ]
+        (folder / split).mkdir()
+        pq.write_table(pa.Table.from_pylist(rows, SPLIT_SCHEMA), folder / split / "part-0.parquet")
+        stars = {str(star): sum(r.star_rating == star for r in made) for star in TELLING}
+        splits[split] = {"rows": count, "stars": stars, "available": count}
+    write_facts(
+        folder,
+        config=config.model_dump(mode="json"),
+        splits=splits,
+        rows_in=705,
+        quarantined=5,
+        reasons={"bad_star_rating": 3, "empty_body": 2},
+        sources=[{"file": "made_up.tsv", "sha256": "0" * 64, "rows": 705}],
+        dataset_sha256="1" * 64,
+    )
+    return folder
+
+
+def write_train(folder: Path, prepare: Path) -> Path:
+    """What a finished train stage leaves behind: a tiny BERT that learnt the telling words, trained with PyTorch."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30522, num_labels=5, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **SHAPE
+    )
+    model = BertForSequenceClassification(config)
+    train = LabelledReviews.from_split(prepare, "train")
+    encoded = prepared_encoder(prepare).encode(train.segments)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(EPOCHS):
+        for start in range(0, len(train), 20):
+            ids, types = (torch.from_numpy(each) for each in pad(encoded[start : start + 20]))
+            labels = torch.from_numpy(train.stars[start : start + 20] - 1)
+            loss = model(input_ids=ids, token_type_ids=types, attention_mask=(ids != 0).long(), labels=labels).loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    model.save_pretrained(folder / "model")
+    parts = {"mode": "fine_tune", "epochs": 4, "batch_size": 20, "learning_rate": 3e-3, "label_smoothing": 0.0}
+    write_facts(
+        folder,
+        parameters=1_000_000,
+        base_sha256="2" * 64,
+        config={"base_model": "minilm", "teacher_weight": 0.0} | parts,
+    )
+    return folder
+
+
+def write_convert(folder: Path, train: Path) -> Path:
+    """What a finished convert stage leaves behind."""
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(train / "model" / name, folder / name)
+    write_facts(folder, parity_texts=500, parity_relative=1e-6)
+    return folder
+
+
+def write_facts(folder: Path, **facts: Any) -> None:
+    """facts.json with a fingerprint that is the folder's own."""
+    fingerprint = hashlib.sha256(str(folder).encode()).hexdigest()
+    (folder / FACTS).write_text(json.dumps({"fingerprint": fingerprint, **facts}), encoding="utf-8")
+
+
+def all_words() -> set[str]:
+    """The words that a review of this world can hold, none of which may stand in a report."""
+    return {word for words in TELLING.values() for word in words.split()}

@@ -1,0 +1,149 @@
+"""One pipeline as a child process: what it says, how it is stopped, and the lock that keeps it the only one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO, Any
+
+import psutil
+from pydantic import BaseModel, Field
+
+from contracts.errors import MachineError
+from contracts.processes import die_with_parent, signal_group
+
+LINE_BYTES = 4 * 1024 * 1024
+DRAIN_SECONDS = 5.0
+NICENESS = 10
+"""Training lets a model server on the same machine go first."""
+
+
+class Event(BaseModel):
+    """One JSON line of a pipeline: stage, progress, log, done or error, with the fields that belong to it."""
+
+    event: str
+    stage: str | None = None
+    progress: float | None = None
+    message: str = ""
+    version: str | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunLock:
+    """The right to run a pipeline in one folder, held by the pipeline's own process and by nobody else.
+
+    The open file is handed to the child and closed here, so the lock lives exactly as long as the child does, with
+    or without the worker that started it. Raises MachineError when the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MachineError(f"{path} cannot be made: {error.strerror}. Check the folder and its disk") from error
+
+    def acquire(self) -> bool:
+        """False while another process has it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def holder(self) -> int | None:
+        """The process (and group) id of the pipeline that has the lock, where that is certain."""
+        try:
+            process = psutil.Process(int(os.pread(self.descriptor, 20, 0)))
+            has_it = str(self.path) in [file.path for file in process.open_files()]
+        except (ValueError, psutil.Error):
+            return None
+        return process.pid if has_it else None
+
+    def hand_over(self, pid: int) -> None:
+        """Leave the lock to a child that was given the descriptor."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what is held here. May be called twice."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Child:
+    """A running pipeline, in a process group of its own. Raises MachineError when it cannot be started."""
+
+    def __init__(self, command: Sequence[str], lock: RunLock, log: Path) -> None:
+        self._log = log
+        self._said: SimpleQueue[Event] = SimpleQueue()
+        bind_to_parent = die_with_parent()
+
+        def prepare() -> None:
+            os.nice(NICENESS)
+            if bind_to_parent is not None:
+                bind_to_parent()
+
+        try:
+            with log.open("ab") as errors:
+                self._process = subprocess.Popen(  # noqa: S603  # our own program
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    start_new_session=True,
+                    pass_fds=(lock.descriptor,),
+                    preexec_fn=prepare,
+                )
+        except OSError as error:
+            raise MachineError(f"the pipeline cannot be started: {error.strerror or error}") from error
+        lock.hand_over(self._process.pid)
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, negative when a signal ended it."""
+        return self._process.poll()
+
+    def said(self) -> Iterator[Event]:
+        """What it has said since the last call."""
+        with suppress(Empty):
+            while True:
+                yield self._said.get_nowait()
+
+    def stop(self, seconds: float) -> None:
+        """Ask it to end and keep what it has; after `seconds` end it, and all that it started, by force.
+
+        Only the pipeline itself is asked: it stops Spark in its own order.
+        """
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """End whatever is left of its group, and wait until all that it said can be read."""
+        signal_group(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(DRAIN_SECONDS)
+
+    def _read(self, stdout: IO[bytes]) -> None:
+        with stdout, self._log.open("ab") as log:
+            while line := stdout.readline(LINE_BYTES):
+                try:
+                    # What is not a number becomes null: a job's facts are strict JSON.
+                    self._said.put(Event.model_validate(json.loads(line, parse_constant=lambda _: None)))
+                except (ValueError, RecursionError):
+                    log.write(line)  # a library's own words

@@ -1,0 +1,125 @@
+"""Labelled reviews in memory: what a model is judged on, from a prepared split or from TSV files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from contracts.errors import DataError, ReviewError
+from contracts.review import Review, Segments, segments
+from contracts.tokens import Encoded, ReviewEncoder, Truncation
+from training.metrics import Ints
+from training.reading import find_files, read_reviews
+from training.splits import read_split
+from training.stage import read_facts
+
+
+@dataclass(frozen=True)
+class LabelledReviews:
+    """Rows of equal length, row by row in the same order. `body_words` counts words before any truncation."""
+
+    segments: list[Segments]
+    stars: Ints
+    categories: list[str]
+    body_words: Ints
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    @property
+    def texts(self) -> list[str]:
+        """Each review as one text, for a bag of words."""
+        return [f"{first}\n{second}" for first, second in self.segments]
+
+    def take(self, rows: Ints) -> LabelledReviews:
+        """The rows with these numbers, in this order."""
+        return LabelledReviews(
+            [self.segments[row] for row in rows],
+            self.stars[rows],
+            [self.categories[row] for row in rows],
+            self.body_words[rows],
+        )
+
+    @classmethod
+    def of(cls, reviews: Sequence[Review]) -> LabelledReviews:
+        """Reviews that all have a star."""
+        texts = [segments(r.review_body, r.review_headline, r.product_category) for r in reviews]
+        return cls(
+            texts,
+            np.array([review.star_rating for review in reviews], dtype=np.int64),
+            [review.product_category for review in reviews],
+            np.array([len(text.second.split()) for text in texts], dtype=np.int64),
+        )
+
+    @classmethod
+    def from_split(cls, prepare: Path, split: str) -> LabelledReviews:
+        """A split of a finished prepare stage. Raises DataError when it is missing or empty."""
+        columns = ["star_rating", "product_category", "body_words", "first", "second"]
+        table = read_split(prepare, split, columns)
+        if len(table) == 0:
+            raise DataError(f"the {split} split in {prepare} is empty: prepare more data")
+        return cls(
+            [Segments(*pair) for pair in zip(table["first"].to_pylist(), table["second"].to_pylist(), strict=True)],
+            table["star_rating"].to_numpy().astype(np.int64),
+            table["product_category"].to_pylist(),
+            table["body_words"].to_numpy().astype(np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Rows that could not be judged. A row may have several reasons."""
+
+    rows: int
+    reasons: dict[str, int]
+
+
+def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[LabelledReviews, Skipped]:
+    """The good rows of TSV files, plain or gzip; with `limit`, only the first so many.
+
+    Raises DataError for a file that is missing, damaged or without the needed columns, and when no row is good.
+    """
+    kept: list[Review] = []
+    bad: list[list[str]] = []
+    try:
+        for review, reasons in chain.from_iterable(read_reviews(path) for path in find_files(paths)):
+            if review is None:
+                bad.append(reasons)
+            else:
+                kept.append(review)
+            if len(kept) == limit:
+                break
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    skipped = Skipped(len(bad), dict(sorted(Counter(chain.from_iterable(bad)).items())))
+    if not kept:
+        found = ", ".join(f"{count} {reason}" for reason, count in skipped.reasons.items()) or "no rows"
+        raise DataError(f"no row can be judged ({found}): bring rows with a text and a star from 1 to 5")
+    return LabelledReviews.of(kept), skipped
+
+
+def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, list[Encoded]]:
+    """The numbers of the texts that the encoder takes, and their tokens.
+
+    Under Truncation.ERROR those over the limit are left out, otherwise none.
+    """
+    rows, encoded = [], []
+    if encoder.truncation is not Truncation.ERROR:
+        return np.arange(len(texts)), encoder.encode(texts)
+    for row, text in enumerate(texts):
+        with suppress(ReviewError):
+            encoded += encoder.encode([text])
+            rows.append(row)
+    return np.array(rows, dtype=np.int64), encoded
+
+
+def prepared_encoder(prepare: Path) -> ReviewEncoder:
+    """The tokenizer, token limit and truncation policy that a finished prepare stage used."""
+    config = read_facts(prepare)["config"]
+    return ReviewEncoder(prepare / "tokenizer.json", config["token_limit"], Truncation(config["truncation"]))

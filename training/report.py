@@ -1,0 +1,92 @@
+"""Evaluation results as Markdown: the report beside a model, and the tables of its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = {
+    "accuracy": "exact",
+    "mae": "MAE (stars)",
+    "within_one": "within one",
+    "macro_f1": "macro-F1",
+    "qwk": "quadratic kappa",
+    "ece": "ECE",
+}
+SHARES = frozenset({"accuracy", "within_one"})
+SLICE_TITLES = {"category": "Category", "length": "Words in the body", "star": "True star"}
+
+
+def interval(name: str, measured: Mapping[str, float]) -> str:
+    """ "61.2 % (60.1 to 62.3)", or "0.471 (0.455 to 0.488)" for what is no share."""
+    value, low, high = measured["value"], measured["low"], measured["high"]
+    if name in SHARES:
+        return f"{value:.1%} ({low:.1%} to {high:.1%})".replace("%", " %")
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def metrics_table(models: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """One row a model: {"this model": {"accuracy": {"value", "low", "high"}, …}, …}."""
+    return table(
+        ["", *COLUMNS.values()],
+        [[name, *(interval(column, metrics[column]) for column in COLUMNS)] for name, metrics in models.items()],
+    )
+
+
+def slices_tables(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """A table each by category, by length and by star."""
+    columns = [name for name in COLUMNS if name in ("accuracy", "mae", "within_one")]
+    return "\n\n".join(
+        table(
+            [SLICE_TITLES[by], "rows", *(COLUMNS[name] for name in columns)],
+            [
+                [name, f"{found['n']:,}", *(interval(column, found[column]) for column in columns)]
+                for name, found in groups.items()
+            ],
+        )
+        for by, groups in slices.items()
+    )
+
+
+def confusion_table(matrix: list[list[int]]) -> str:
+    """True star on the rows, predicted star on the columns."""
+    stars = range(1, len(matrix) + 1)
+    rows = [[f"{star}", *(f"{count:,}" for count in counts)] for star, counts in zip(stars, matrix, strict=True)]
+    return table(["true \\ predicted", *map(str, stars)], rows)
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The whole evaluation report."""
+    models = {"this model": report["metrics"]}
+    models |= {f"baseline: {name}": metrics for name, metrics in report["baselines"].items()}
+    production = report["production"]
+    if production:
+        models[f"production: {production['version']}"] = production["metrics"]
+    parts = [
+        "# Evaluation",
+        f"Verdict: **{report['verdict']}**. {report['reason']}",
+        f"Judged on {report['rows']['test']:,} reviews of the test split, with 95 % bootstrap intervals. "
+        f"Temperature {report['temperature']:.3f}, fitted on {report['rows']['validation']:,} reviews of the "
+        "validation split, takes the expected calibration error from "
+        f"{report['ece_before']:.3f} to {report['ece_after']:.3f}.",
+        metrics_table(models),
+    ]
+    if production:
+        difference = production["difference"]
+        parts.append(
+            f"This model less production, on the {production['rows']:,} rows that both answer: "
+            f"accuracy {_signed(difference['accuracy'])}, MAE {_signed(difference['mae'])}."
+        )
+    parts += ["## Slices", slices_tables(report["slices"]), "## Confusion", confusion_table(report["confusion"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; the first column is words, the others numbers."""
+    # A category comes from the data: it must not end the cell.
+    lines = [header, ["---"] + ["--:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _signed(measured: Mapping[str, float]) -> str:
+    return f"{measured['value']:+.3f} ({measured['low']:+.3f} to {measured['high']:+.3f})"

@@ -1,0 +1,271 @@
+"""Contract 2: a stage is `run(config, inputs, outputs, report) -> facts`, wherever it runs.
+
+`execute` is the one way to run one: it skips a stage whose inputs, config and code are unchanged, keeps what an
+interrupted run of the same work left behind (a stage may resume from it), and writes `facts.json` last, so a folder
+with facts is a finished stage. `main` is `python -m training.<stage>`: plain flags, or SageMaker's container layout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contracts.errors import ConfigError, MachineError, StarsError
+
+FACTS = "facts.json"
+_STARTED = ".started.json"
+_VERSIONED = ("keras", "tensorflow-cpu", "torch", "pyspark", "tokenizers", "numpy")
+
+
+class StageConfig(BaseModel):
+    """Base of every stage's settings: typed, frozen, and unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reporter(Protocol):
+    """Where a stage says how far it is. Never gets review text."""
+
+    def progress(self, fraction: float, message: str) -> None: ...
+
+    def log(self, message: str) -> None: ...
+
+
+class StderrReporter:
+    """Plain lines for a container's or a job's log."""
+
+    def progress(self, fraction: float, message: str) -> None:
+        sys.stderr.write(f"{fraction:6.1%} {message}\n")
+
+    def log(self, message: str) -> None:
+        sys.stderr.write(f"{message}\n")
+
+
+class Stage(Protocol):
+    """What a stage's module offers. `SOURCES` are the project files whose code decides its result."""
+
+    @property
+    def NAME(self) -> str: ...
+
+    @property
+    def SOURCES(self) -> Sequence[str]: ...
+
+    @property
+    def Config(self) -> type[StageConfig]: ...
+
+    def run(self, config: Any, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]: ...
+
+
+def code_fingerprint(sources: Sequence[str]) -> str:
+    """A hash of what the sources compute. Comments, docstrings and formatting don't count."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for name in sources:
+        tree = ast.parse((root / name).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            first = body[0] if isinstance(body, list) and body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                first.value.value = ""
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def input_fingerprint(path: Path) -> str:
+    """A finished stage's own fingerprint, or the content of a file or of all files in a folder."""
+    if (path / FACTS).is_file():
+        return str(read_facts(path)["fingerprint"])
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise ConfigError(f"input {path} does not exist or is empty: check the path")
+    joined = "".join(f"{file.name}:{file_sha256(file)}" for file in files)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What a finished stage said of itself. Raises ConfigError when it has not finished."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} holds no finished stage ({error}): run the stage that makes it first") from error
+    return facts
+
+
+def execute(
+    stage: Stage,
+    config: StageConfig,
+    inputs: Mapping[str, Path],
+    outputs: Path,
+    report: Reporter,
+    still_holds: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> dict[str, Any]:
+    """Run a stage unless it is done, and return its facts.
+
+    `still_holds` is asked about the facts of a finished stage whose result lies elsewhere: export's, in the store.
+
+    Raises the stage's own StarsError, or MachineError for a full disk. What the stage wrote stays for the next run.
+    """
+    fingerprint = hashlib.sha256(
+        json.dumps(
+            {
+                "stage": stage.NAME,
+                "config": config.model_dump(mode="json"),
+                "inputs": {name: input_fingerprint(path) for name, path in sorted(inputs.items())},
+                "code": code_fingerprint(stage.SOURCES),
+            },
+            sort_keys=True,
+        ).encode()
+    ).hexdigest()
+    if (outputs / FACTS).is_file() and (facts := read_facts(outputs)).get("fingerprint") == fingerprint:
+        if still_holds is None or still_holds(facts):
+            report.log(f"{stage.NAME}: unchanged, skipped")
+            return facts
+        (outputs / FACTS).unlink()
+    started = outputs / _STARTED
+    resumed = started.is_file() and started.read_text(encoding="utf-8") == fingerprint
+    if outputs.exists() and not resumed:
+        shutil.rmtree(outputs)
+    try:
+        outputs.mkdir(parents=True, exist_ok=True)
+        started.write_text(fingerprint, encoding="utf-8")
+        began = time.monotonic()
+        facts = stage.run(config, inputs, outputs, report)
+        facts |= {
+            "stage": stage.NAME,
+            "fingerprint": fingerprint,
+            "seconds": round(time.monotonic() - began, 1),
+            "resumed": resumed,
+            "config": config.model_dump(mode="json"),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in _VERSIONED},
+        }
+        partial = outputs / f"{FACTS}.partial"
+        partial.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        partial.replace(outputs / FACTS)
+    except OSError as error:
+        raise MachineError(
+            f"{stage.NAME} could not write to {outputs}: {error.strerror or error}. "
+            "Free some space or choose another folder, then run it again: it goes on where it was"
+        ) from error
+    return facts
+
+
+def load_config(
+    kind: type[StageConfig],
+    name: str,
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Any:
+    """A stage's config: defaults < YAML file (its section `name`, or all of it) < STARS_<STAGE>_<FIELD> < flags."""
+    values: dict[str, Any] = dict(defaults or {})
+    if file is not None:
+        try:
+            loaded = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{file} cannot be read as YAML: {error}") from error
+        if not isinstance(loaded, dict):
+            raise ConfigError(f"{file} must hold a mapping of settings")
+        values |= loaded.get(name, loaded)
+    for field in kind.model_fields:
+        if (value := os.environ.get(f"STARS_{name}_{field}".upper())) is not None:
+            values[field] = value
+    values |= flags or {}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"the configuration of {name} is wrong: {wrong}") from error
+
+
+def stop_on_sigterm() -> None:
+    """Make SIGTERM end a run as Ctrl-C does: checkpoint kept, Spark stopped, nothing half written."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def main(stage: Stage) -> int:
+    """`python -m training.<stage>`. Returns the exit code; inside SageMaker a failure is also written down there."""
+    sagemaker = "SM_MODEL_DIR" in os.environ
+    stop_on_sigterm()
+    try:
+        if sagemaker:
+            return _main_sagemaker(stage)
+        parser = argparse.ArgumentParser(prog=f"python -m training.{stage.NAME}", description=stage.__doc__)
+        parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="an input of the stage")
+        parser.add_argument("--output", required=True, type=Path, help="folder for what the stage makes")
+        parser.add_argument("--config", type=Path, help="YAML file with settings")
+        parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting")
+        args = parser.parse_args()
+        inputs = {k: Path(v) for k, v in (_pair(text, "--input") for text in args.input)}
+        config = load_config(stage.Config, stage.NAME, args.config, dict(_pair(text, "--set") for text in args.set))
+        execute(stage, config, inputs, args.output, StderrReporter())
+    except StarsError as error:
+        if sagemaker:
+            _write_failure(str(error))
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: run the same command again to go on\n")
+        return 130
+    except Exception:
+        if sagemaker:
+            _write_failure(traceback.format_exc())
+        raise
+    return 0
+
+
+def _main_sagemaker(stage: Stage) -> int:
+    """SageMaker's layout: channels in SM_CHANNEL_*, hyperparameters.json, results in SM_MODEL_DIR."""
+    base = Path(os.environ.get("SM_INPUT_CONFIG_DIR", "/opt/ml/input/config"))
+    file = base / "hyperparameters.json"
+    flags: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    flags = {name: value for name, value in flags.items() if not name.startswith("sagemaker_")}
+    prefix = "SM_CHANNEL_"
+    inputs = {k.removeprefix(prefix).lower(): Path(v) for k, v in os.environ.items() if k.startswith(prefix)}
+    outputs = Path(os.environ["SM_MODEL_DIR"])
+    # Spot training keeps checkpoints in the output folder too: SageMaker syncs it when it is the checkpoint path.
+    facts = execute(stage, load_config(stage.Config, stage.NAME, None, flags), inputs, outputs, StderrReporter())
+    data = os.environ.get("SM_OUTPUT_DATA_DIR")
+    if data is not None:
+        Path(data).mkdir(parents=True, exist_ok=True)
+        (Path(data) / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return 0
+
+
+def _write_failure(reason: str) -> None:
+    folder = Path(os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output"))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "failure").write_text(reason[:1024], encoding="utf-8")
+
+
+def _pair(text: str, flag: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ConfigError(f"{flag} {text!r} must look like NAME=VALUE")
+    return name, value

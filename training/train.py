@@ -1,0 +1,331 @@
+"""Fine-tune BERT, or train its head alone, on a prepared data set: Keras on TensorFlow, one readable loop.
+
+AdamW with linear warm-up and decay, length-sorted windows, checkpoints that hold the position in the epoch, and the
+weights of the best validation epoch as Hugging Face safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from contracts.errors import DataError, GateError
+from contracts.review import STARS
+from training import base_model, stage
+from training.curves import Curves
+from training.splits import TokenRows, plan_epoch, read_split
+from training.stage import Reporter, StageConfig
+
+NAME = "train"
+SOURCES = ("training/train.py", "training/splits.py", "training/bert.py", "training/fused.py", "training/schedule.py")
+
+Floats = npt.NDArray[np.float32]
+
+
+class Config(StageConfig):
+    """How the network learns."""
+
+    base_model: str = Field("minilm", description="where to start: minilm, a folder, or a hub id")
+    mode: Literal["fine_tune", "frozen"] = Field("fine_tune", description="frozen trains the head on cached features")
+    epochs: float = Field(3, gt=0, description="passes over the train split; the last one may be a part of one")
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-4, gt=0, description="peak, reached after the warm-up")
+    warmup_fraction: float = Field(0.06, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: float = Field(0.1, ge=0, lt=1)
+    prior_correction: bool = Field(
+        True,
+        description="add the log share of each star in train to the logits while learning, so that the model "
+        "itself answers as if all stars were equally frequent (Menon et al. 2021, arXiv:2007.07314)",
+    )
+    teacher_weight: float = Field(0.0, ge=0, le=1, description="share of the loss that follows the soft labels")
+    teacher_temperature: float = Field(2.0, gt=0)
+    window: int = Field(64, ge=1, description="batches that are sorted by length together; 1 sorts nothing")
+    pad_to: int = Field(0, ge=0, description="pad every batch to this many tokens; 0 to its longest review")
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
+        "auto", description="auto is mixed_bfloat16 on a CPU with AMX, where it is faster, else float32"
+    )
+    seed: int = 7
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A split as arrays. `labels` are 0 to 4; `soft` are a teacher's probabilities (n, 5), or None."""
+
+    tokens: TokenRows
+    labels: npt.NDArray[np.int32]
+    soft: Floats | None
+
+    @classmethod
+    def read(cls, prepare: Path, split: str) -> Examples:
+        table = read_split(prepare, split)
+        if len(table) == 0:
+            raise DataError(f"the {split} split in {prepare} is empty: prepare more data")
+        labels = table["star_rating"].to_numpy().astype(np.int32) - 1
+        soft = None
+        if "teacher" in table.column_names:
+            teacher = table["teacher"].combine_chunks()
+            soft = teacher.flatten().to_numpy().reshape(-1, len(STARS)).astype(np.float32)
+        return cls(TokenRows.from_table(table), labels, soft)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def precision_for(choice: str, cpu_flags: str | None = None) -> str:
+    """The Keras dtype policy for a choice. bfloat16 pays only where the CPU multiplies it in hardware (AMX)."""
+    if choice != "auto":
+        return choice
+    if cpu_flags is None:
+        info = Path("/proc/cpuinfo")
+        cpu_flags = info.read_text(encoding="utf-8") if info.exists() else ""
+    return "mixed_bfloat16" if "amx_bf16" in cpu_flags else "float32"
+
+
+def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
+    """Input `prepare`. Writes model/ (config.json, model.safetensors), checkpoints/ and MLflow curves.
+
+    Interrupted, it goes on from the last checkpoint. Raises GateError when the loss is not a number.
+    """
+    import keras
+
+    from training import bert
+
+    train, validation = Examples.read(inputs["prepare"], "train"), Examples.read(inputs["prepare"], "validation")
+    if config.teacher_weight > 0 and train.soft is None:
+        raise DataError("teacher_weight is set, but the train split has no teacher column")
+    policy = precision_for(config.precision)
+    keras.utils.set_random_seed(config.seed)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        dropouts = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
+        model = bert.load_safetensors(base_model.locate(config.base_model), **dropouts)
+        with Curves(config.tracking or f"sqlite:///{outputs / 'mlflow.db'}", config.model_dump(mode="json")) as curves:
+            trainer = Trainer(model, config, train, validation, outputs, report, curves)
+            facts = trainer.fit()
+    finally:
+        keras.config.set_dtype_policy(before)
+    return facts | {
+        "precision": policy,
+        "parameters": model.count_params(),
+        "base_sha256": stage.file_sha256(base_model.locate(config.base_model) / "model.safetensors"),
+        "model_sha256": stage.file_sha256(outputs / "model" / "model.safetensors"),
+    }
+
+
+class Trainer:
+    """The loop. Its state is the model, the optimizer, and the position (epoch, batch), all in one checkpoint."""
+
+    def __init__(
+        self,
+        model: Any,
+        config: Config,
+        train: Examples,
+        validation: Examples,
+        outputs: Path,
+        report: Reporter,
+        curves: Curves,
+    ) -> None:
+        import keras
+        import tensorflow as tf
+
+        from training.schedule import WarmupLinearDecay
+
+        self.tf, self.model, self.config, self.report, self.curves = tf, model, config, report, curves
+        self.train, self.validation, self.outputs = train, validation, outputs
+        self.frozen = config.mode == "frozen"
+        self.batches = -(-len(train) // config.batch_size)
+        self.total = max(1, round(self.batches * config.epochs))
+        if self.frozen:
+            for layer in (model.word, model.position, model.segment, model.embedding_norm, *model.blocks):
+                layer.trainable = False
+        self.variables = model.trainable_variables
+        self.optimizer = keras.optimizers.AdamW(
+            WarmupLinearDecay(config.learning_rate, int(self.total * config.warmup_fraction), self.total),
+            weight_decay=config.weight_decay,
+            epsilon=1e-6,
+        )
+        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        self.optimizer.build(self.variables)
+        shares = np.bincount(train.labels, minlength=len(STARS)) / len(train)
+        self.log_prior = np.log(np.maximum(shares, 1e-6)).astype(np.float32) * config.prior_correction
+        self.epoch, self.position = tf.Variable(0, dtype=tf.int64), tf.Variable(0, dtype=tf.int64)
+        self.best = tf.Variable(-1.0)
+        self.history: list[dict[str, float]] = []
+        state = tf.train.Checkpoint(
+            model=model, optimizer=self.optimizer, epoch=self.epoch, position=self.position, best=self.best
+        )
+        self.checkpoints = tf.train.CheckpointManager(state, str(outputs / "checkpoints"), max_to_keep=1)
+        if self.checkpoints.restore_or_initialize():
+            report.log(f"resumed in epoch {int(self.epoch) + 1} at batch {int(self.position)} of {self.batches}")
+        ids = tf.TensorSpec((None, None), tf.int32)
+        features = tf.TensorSpec((None, model.config.hidden_size), tf.float32)
+        inputs = features if self.frozen else (ids, ids)
+        targets = tf.TensorSpec((None, len(STARS)), tf.float32)
+        self.step = tf.function(self._step, input_signature=[inputs, targets, targets])
+        self.infer = tf.function(self._infer, input_signature=[inputs])
+        self.encode = tf.function(lambda ids, types: model.encode(ids, types), input_signature=[ids, ids])
+
+    def _step(self, inputs: Any, hard: Any, soft: Any) -> Any:
+        tf, config = self.tf, self.config
+        with tf.GradientTape() as tape:
+            logits = self.model.head(inputs, training=True) if self.frozen else self.model(inputs, training=True)
+            logits = logits + self.log_prior
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(hard, logits))
+            if config.teacher_weight > 0:
+                # Hinton et al. 2015, arXiv:1503.02531: the T² keeps the two gradients of one size.
+                heat = config.teacher_temperature
+                warm = tf.nn.softmax(tf.math.log(soft + 1e-8) / heat)
+                distilled = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(warm, logits / heat)) * heat**2
+                loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distilled
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, self.variables), config.gradient_norm)
+        self.optimizer.apply(gradients, self.variables)
+        return loss
+
+    def _infer(self, inputs: Any) -> Any:
+        return self.model.head(inputs) if self.frozen else self.model(inputs)
+
+    def fit(self) -> dict[str, Any]:
+        """Train what is left of the run; the facts of the whole."""
+        rows = self._features() if self.frozen else {"train": self.train.tokens, "validation": self.validation.tokens}
+        lengths = self.train.tokens.lengths
+        began, seen, padded, saved = time.monotonic(), 0, 0, time.monotonic()
+        losses: list[float] = []
+        step_zero = int(self.epoch) * self.batches + int(self.position)
+        try:
+            while (epoch := int(self.epoch)) * self.batches < self.total:
+                plan = plan_epoch(lengths, self.config.batch_size, self.config.window, self.config.seed, epoch)
+                plan = plan[: self.total - epoch * self.batches]
+                for at in range(int(self.position), len(plan)):
+                    inputs = self._inputs(rows["train"], plan[at])
+                    losses.append(float(self.step(inputs, *self._targets(plan[at]))))
+                    self.position.assign(at + 1)
+                    seen += len(plan[at])
+                    padded += plan[at].size * (1 if self.frozen else inputs[0].shape[1])
+                    done = epoch * self.batches + at + 1
+                    if done == step_zero + 1:  # the first step traces the graph: not part of the rate
+                        began, seen, padded = time.monotonic(), 0, 0
+                    if done % 50 == 0 or at + 1 == len(plan):
+                        self._tell(done, seen, began, losses)
+                        losses = []
+                    if time.monotonic() - saved > self.config.checkpoint_minutes * 60:
+                        self.checkpoints.save()
+                        saved = time.monotonic()
+                self._end_epoch(rows["validation"])
+        except BaseException:
+            # Ctrl-C or a crash: keep what was learnt. A loss that is not a number is not worth keeping.
+            if not any(np.isnan(losses)):
+                self.checkpoints.save()
+            raise
+        seconds = time.monotonic() - began
+        return {
+            "steps": self.total,
+            "reviews_per_second": round(seen / seconds, 2) if seconds else 0.0,
+            "tokens_per_second": round(padded / seconds, 1) if seconds else 0.0,
+            "validation": self._read_history(),
+            "best_validation_accuracy": round(float(self.best), 4),
+        }
+
+    def _tell(self, done: int, seen: int, began: float, losses: list[float]) -> None:
+        loss = float(np.mean(losses))
+        if np.isnan(loss):
+            raise GateError("the loss is not a number: lower learning_rate, or set precision to float32")
+        rate = seen / max(time.monotonic() - began, 1e-9)
+        left = (self.total - done) * self.config.batch_size / rate if rate else 0.0
+        message = f"epoch {int(self.epoch) + 1}/{self.config.epochs:g}, loss {loss:.4f}, {rate:.0f} reviews/s, "
+        self.report.progress(done / self.total, message + f"{left / 60:.0f} min left")
+        self.curves.log({"loss": loss, "reviews_per_second": rate}, done)
+
+    def _end_epoch(self, rows: Any) -> None:
+        from training.bert import save_safetensors
+
+        scores = self.validate(rows)
+        epoch = int(self.epoch) + 1
+        self.report.log(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        self.curves.log({f"validation_{name}": value for name, value in scores.items()}, epoch * self.batches)
+        if scores["accuracy"] > float(self.best):
+            self.best.assign(scores["accuracy"])
+            save_safetensors(self.model, self.outputs / "model")
+        self._write_history(epoch, scores)
+        self.epoch.assign_add(1)
+        self.position.assign(0)
+        self.checkpoints.save()
+
+    def validate(self, rows: Any) -> dict[str, float]:
+        """Accuracy, mean absolute error in stars, and cross-entropy on the validation split, without smoothing."""
+        labels = self.validation.labels
+        logits = np.empty((len(labels), len(STARS)), dtype=np.float32)
+        for chunk in self._sorted_chunks(self.validation.tokens.lengths):
+            logits[chunk] = self.infer(self._inputs(rows, chunk)).numpy()
+        guess = logits.argmax(axis=1)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return {
+            "accuracy": float((guess == labels).mean()),
+            "mae": float(np.abs(guess - labels).mean()),
+            "cross_entropy": float(-log_probability[np.arange(len(labels)), labels].mean()),
+        }
+
+    def _inputs(self, rows: Any, chosen: npt.NDArray[np.int64]) -> Any:
+        return rows[chosen] if self.frozen else rows.batch(chosen, pad_to=self.config.pad_to)
+
+    def _targets(self, chosen: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """One-hot labels, smoothed; and the teacher's probabilities, or the same again where there are none."""
+        smoothing, classes = self.config.label_smoothing, len(STARS)
+        hard = np.eye(classes, dtype=np.float32)[self.train.labels[chosen]] * (1 - smoothing) + smoothing / classes
+        return hard, hard if self.train.soft is None else self.train.soft[chosen]
+
+    def _sorted_chunks(self, lengths: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int64]]:
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), 64):
+            yield order[start : start + 64]
+
+    def _features(self) -> dict[str, Floats]:
+        """The frozen encoder's output for every row, computed once and kept beside the checkpoints."""
+        found: dict[str, Floats] = {}
+        for name, examples in {"train": self.train, "validation": self.validation}.items():
+            file = self.outputs / f"features-{name}.npy"
+            if not file.exists():
+                features = np.empty((len(examples), self.model.config.hidden_size), dtype=np.float32)
+                done = 0
+                for chunk in self._sorted_chunks(examples.tokens.lengths):
+                    features[chunk] = self.tf.cast(self.encode(*examples.tokens.batch(chunk)), self.tf.float32).numpy()
+                    done += len(chunk)
+                    if done % 1024 < len(chunk):
+                        self.report.progress(0.0, f"features of {name}: {done:,} of {len(examples):,}")
+                partial = file.with_suffix(".partial")
+                with partial.open("wb") as stream:
+                    np.save(stream, features)
+                partial.replace(file)
+            found[name] = np.load(file)
+        return found
+
+    def _write_history(self, epoch: int, scores: Mapping[str, float]) -> None:
+        history = [*self._read_history()[: epoch - 1], {k: round(v, 4) for k, v in scores.items()}]
+        (self.outputs / "validation.json").write_text(json.dumps(history), encoding="utf-8")
+
+    def _read_history(self) -> list[dict[str, float]]:
+        file = self.outputs / "validation.json"
+        return list(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else []
+
+
+if __name__ == "__main__":
+    import sys
+
+    from training import train
+
+    sys.exit(stage.main(train))

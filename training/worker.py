@@ -1,0 +1,238 @@
+"""Contract 5, the worker: takes retraining jobs from the job store and runs each as a child process.
+
+It holds a job by a lease that it renews. When it dies, even by kill -9, the kernel stops its child, the lease runs
+out, and the next worker runs the same pipeline in the same folder, where finished stages are skipped. A lock that the
+child itself holds keeps a second pipeline out of the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from contracts.errors import JobError, LeaseLost, StarsError
+from contracts.jobs import Job, JobState, JobStore
+from contracts.manifest import explain
+from contracts.processes import signal_group
+from contracts.release import MODEL_NAME, STORE_VARIABLE, bundled_store
+from contracts.settings import JOBS_VARIABLE, Home, allowed_data, data_roots
+from contracts.store import open_store
+from training.child import Child, RunLock
+from training.lease import DEFAULT_TIMES, Cancelled, Lease, Times
+
+RETRAIN = "retrain"
+PIPELINE = (sys.executable, "-m", "training.pipeline")
+TICK_SECONDS = 0.2
+
+Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class Retrain(BaseModel):
+    """A retraining job's configuration. Overrides are numbers: a path or a URL is never the caller's to choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    data: list[str] | str
+    preset: Word = "standard"
+    overrides: dict[Word, dict[Word, bool | int | float]] = Field(default_factory=dict)
+
+
+class Stopping(Exception):
+    """The worker itself is to stop."""
+
+
+class Worker:
+    """Runs the jobs of one job store, one at a time.
+
+    `command` starts a pipeline; the flags of `python -m training.pipeline` are added to it.
+    """
+
+    def __init__(
+        self,
+        store_url: str,
+        jobs: JobStore,
+        runs: Path,
+        *,
+        roots: Iterable[Path],
+        name: str = MODEL_NAME,
+        command: Sequence[str] = PIPELINE,
+        times: Times = DEFAULT_TIMES,
+    ) -> None:
+        self.id = f"{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._flags = ("--store", store_url, "--name", name, "--events", "-")
+        self._jobs = jobs
+        self._runs = runs
+        self._roots = tuple(roots)
+        self._command = tuple(command)
+        self._times = times
+        self._stopping = False
+        self._log = structlog.get_logger().bind(worker=self.id)
+
+    def stop(self) -> None:
+        """Make `run` hand its job back and return. Safe to call from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Take jobs until `stop` is called. Trouble with the job store is logged and waited out."""
+        self._log.info("worker started", runs=str(self._runs))
+        while not self._stopping:
+            try:
+                found = self.run_one()
+            except StarsError as error:
+                self._log.error("trouble with the job store", error=str(error))
+                found = False
+            if not found:
+                self._pause()
+        self._log.info("worker stopped")
+
+    def _pause(self) -> None:
+        until = time.monotonic() + self._times.poll
+        while not self._stopping and time.monotonic() < until:
+            time.sleep(TICK_SECONDS)
+
+    def run_one(self) -> bool:
+        """Take a job and see it to its end; False when there is none.
+
+        Raises JobError when the job store fails; such a job stays ours until its lease has run out.
+        """
+        job = self._jobs.claim(self.id, self._times.lease)
+        if job is None:
+            return False
+        log = self._log.bind(job=job.id, attempt=job.attempts)
+        log.info("job taken")
+        lease = Lease(self._jobs, job, self.id, self._times)
+        try:
+            code = self._run(lease)
+        except LeaseLost as lost:
+            log.warning("job lost", reason=str(lost))
+        except Cancelled:
+            self._end(lease, JobState.CANCELLED)
+        except Stopping:
+            log.info("job handed back")
+            with suppress(LeaseLost):
+                self._jobs.release(job.id, self.id)
+        except StarsError as error:
+            self._end(lease, JobState.FAILED, str(error))
+        else:
+            if lease.told.done:
+                self._end(lease, JobState.SUCCEEDED)
+            else:
+                self._end(lease, JobState.FAILED, lease.told.error or _last_words(code, self._file(job, "log")))
+        return True
+
+    def _end(self, lease: Lease, state: JobState, error: str | None = None) -> None:
+        self._log.info("job ended", job=lease.job.id, state=state, error=error)
+        try:
+            lease.end(state, error)
+        except LeaseLost as lost:
+            self._log.warning("job lost at its end", job=lease.job.id, reason=str(lost))
+
+    def _run(self, lease: Lease) -> int:
+        """Run the job's pipeline to its end; returns its exit code. Whatever is raised, the pipeline has ended."""
+        command = [*self._command, *self._arguments(lease.job)]
+        lock = RunLock(self._file(lease.job, "lock"))
+        try:
+            self._wait_for(lock, lease)
+            child = Child(command, lock, self._file(lease.job, "log"))
+        finally:
+            lock.close()
+        try:
+            while child.exit_code is None:
+                lease.told.take(child.said())
+                self._tick(lease)
+            child.sweep()
+        except BaseException:
+            child.stop(self._times.stop)
+            lease.told.take(child.said())
+            if lease.told.done is None:
+                raise
+        lease.told.take(child.said())
+        return child.exit_code or 0
+
+    def _tick(self, lease: Lease) -> None:
+        if self._stopping:
+            raise Stopping
+        lease.keep()
+        time.sleep(TICK_SECONDS)
+
+    def _wait_for(self, lock: RunLock, lease: Lease) -> None:
+        """Get the lock. A pipeline that a dead worker left behind is ended first: this worker owns the job now."""
+        asked = None
+        while not lock.acquire():
+            if (orphan := lock.holder()) is not None:
+                if asked is None:
+                    self._log.warning("ending the pipeline of a dead worker", job=lease.job.id, pid=orphan)
+                    asked = time.monotonic()
+                    with suppress(ProcessLookupError):
+                        os.kill(orphan, signal.SIGTERM)
+                elif time.monotonic() > asked + self._times.stop:
+                    signal_group(orphan, signal.SIGKILL)
+            self._tick(lease)
+
+    def _arguments(self, job: Job) -> list[str]:
+        if job.kind != RETRAIN:
+            raise JobError(f"this worker does not know jobs of kind {job.kind!r}: run a newer version")
+        try:
+            asked = Retrain.model_validate(job.config)
+        except ValidationError as error:
+            raise JobError(explain("configuration of the job", error)[0]) from error
+        paths = [asked.data] if isinstance(asked.data, str) else asked.data
+        arguments = [f"--data={allowed_data(path, self._roots)}" for path in paths]
+        arguments += [f"--preset={asked.preset}", "--work", str(self._runs / job.id), *self._flags]
+        for stage, settings in asked.overrides.items():
+            arguments += [f"--set={stage}.{name}={json.dumps(value)}" for name, value in settings.items()]
+        return arguments
+
+    def _file(self, job: Job, suffix: str) -> Path:
+        return self._runs / f"{job.id}.{suffix}"
+
+
+def _last_words(code: int, log: Path) -> str:
+    """Why a pipeline that said nothing has failed."""
+    if code == -signal.SIGKILL:
+        return f"the pipeline was killed, most likely for want of memory: free some, then queue it again (log: {log})"
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"the pipeline {how} and gave no reason: read {log} on the worker's machine"
+
+
+def serve(store: str | None = None, home: Path | None = None) -> int:
+    """Run a worker until SIGTERM (exit code 0) or Ctrl-C (130). Raises ConfigError for settings it cannot use."""
+    place = (Home(home.expanduser().absolute()) if home else Home.default()).create()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    worker = Worker(
+        open_store(store or os.environ.get(STORE_VARIABLE) or bundled_store()).url,
+        JobStore(os.environ.get(JOBS_VARIABLE) or place.jobs_url),
+        place.runs,
+        roots=data_roots(place),
+        name=os.environ.get("STARS_NAME") or MODEL_NAME,
+    )
+    received: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        worker.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    worker.run()
+    return 130 if signal.SIGINT in received else 0
