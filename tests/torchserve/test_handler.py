@@ -1,0 +1,190 @@
+"""The handler as TorchServe drives it: its own loader, its own Context, batches of requests."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ts.context import Context, RequestProcessor
+from ts.model_loader import ModelLoaderFactory
+
+from contracts.errors import ModelError
+from contracts.release import Release
+from contracts.serving import HANDLER, write_model_folder
+from torchserve.handler import ReviewHandler
+from torchserve.wire import REVIEWS_LIMIT, TEXT_LIMIT
+
+
+@pytest.fixture(scope="module")
+def model_folder(tiny_release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model_folder(tiny_release, tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def handler(model_folder: Path) -> Iterator[ReviewHandler]:
+    """The handler, loaded as TorchServe's worker loads it: by the module's name."""
+    level = logging.getLogger().level
+    service = ModelLoaderFactory.get_model_loader().load("review-stars", str(model_folder), HANDLER, None, 8, None)
+    yield service._entry_point.__self__
+    logging.getLogger().setLevel(level)
+
+
+def call(handler: ReviewHandler, *bodies: Any) -> list[tuple[int, dict[str, Any]]]:
+    """One batch of requests: the status and the answer of each."""
+    context = Context("review-stars", "", {}, 8, None, "0.12.0")
+    context.request_processor = [RequestProcessor({}) for _ in bodies]
+    data = [{"body": bytearray(body) if isinstance(body, bytes) else body} for body in bodies]
+    answers = handler.handle(data, context)
+    assert all(context.get_response_content_type(i) == "application/json" for i in range(len(bodies)))
+    statuses = [context.get_response_status(i)[0] for i in range(len(bodies))]
+    return [(status, json.loads(answer)) for status, answer in zip(statuses, answers, strict=True)]
+
+
+def body(*items: Any) -> bytes:
+    return json.dumps({"reviews": items}).encode()
+
+
+def test_golden_cases_get_their_logits(handler: ReviewHandler, tiny_release: Release) -> None:
+    cases = tiny_release.golden().cases
+    items = [{"text": case.text, "title": case.title, "category": case.category} for case in cases]
+
+    [(status, answer)] = call(handler, body(*items))
+
+    assert status == 200
+    assert answer["infer_ms"] >= 0
+    for case, prediction in zip(cases, answer["predictions"], strict=True):
+        assert prediction["logits"] == pytest.approx(case.logits, abs=1e-5)
+        assert prediction["truncated"] is False
+    assert answer["predictions"][0]["tokens"] == 14
+
+
+def test_a_long_review_is_truncated_and_says_so(handler: ReviewHandler) -> None:
+    [(_, answer)] = call(handler, body({"text": "good " * 1000}))
+    [prediction] = answer["predictions"]
+    assert (prediction["tokens"], prediction["truncated"]) == (128, True)
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "words"),
+    [
+        ("just text", "invalid_review", "must be an object"),
+        (None, "invalid_review", "must be an object"),
+        ({}, "invalid_review", "text must be a string"),
+        ({"text": 5}, "invalid_review", "text must be a string"),
+        ({"text": ["a"]}, "invalid_review", "text must be a string"),
+        ({"text": "a", "title": None}, "invalid_review", "title must be a string"),
+        ({"text": "a", "category": 1.5}, "invalid_review", "category must be a string"),
+        ({"text": ""}, "blank_text", "empty or blank"),
+        ({"text": " \t\n\u00a0\u2003"}, "blank_text", "empty or blank"),
+        ({"text": "\x00\x07", "title": "A title"}, "blank_text", "control characters"),
+        ({"text": "<br /><br />"}, "blank_text", "blank"),
+        ({"text": "half an emoji \ud83d"}, "invalid_review", "surrogate"),
+        ({"text": "a", "title": "\udc00"}, "invalid_review", "surrogate"),
+        ({"text": "x" * (TEXT_LIMIT + 1)}, "text_too_long", f"more than {TEXT_LIMIT}"),
+        ({"text": "a", "title": "x" * (TEXT_LIMIT + 1)}, "text_too_long", "title has more"),
+    ],
+)
+def test_a_bad_review_fails_alone(handler: ReviewHandler, item: Any, kind: str, words: str) -> None:
+    good = {"text": "Good value."}
+
+    [(status, answer)] = call(handler, body(good, item, good))
+
+    first, failed, last = answer["predictions"]
+    assert status == 200
+    assert first["logits"] == pytest.approx(last["logits"], abs=1e-6)
+    assert failed["error"]["type"] == kind
+    assert words in failed["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (b'{"reviews": [', "not JSON in UTF-8 at character 13"),
+        (b"", "not JSON"),
+        (b'{"reviews": [{"text": "\xff"}]}', "not JSON in UTF-8"),
+        (b'{"reviews": [{"text": NaN}]}', "not JSON"),
+        (b'{"reviews": [{"text": "a", "x": -Infinity}]}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "body must be"),
+        (b'"text"', "body must be"),
+        (b'{"text": "a"}', "body must be"),
+        (b'{"reviews": {"text": "a"}}', "body must be"),
+        (b'{"reviews": []}', "0 reviews"),
+        (body(*[{"text": "a"}] * (REVIEWS_LIMIT + 1)), f"send 1 to {REVIEWS_LIMIT}"),
+        (None, "body must be"),
+    ],
+)
+def test_a_bad_request_does_not_fail_its_batch(handler: ReviewHandler, bad: bytes | None, words: str) -> None:
+    good = body({"text": "Good value."}, {"text": ""})
+
+    first, refused, last = call(handler, good, bad, good)
+
+    assert (first[0], refused[0], last[0]) == (200, 400, 200)
+    assert first[1]["predictions"] == last[1]["predictions"]
+    assert "logits" in first[1]["predictions"][0]
+    assert refused[1]["error"]["type"] == "malformed"
+    assert words in refused[1]["error"]["message"]
+
+
+def test_a_body_that_torchserve_has_parsed_is_taken_too(handler: ReviewHandler) -> None:
+    raw, parsed = call(handler, body({"text": "Good value."}), {"reviews": [{"text": "Good value."}]})
+    assert raw[1]["predictions"] == parsed[1]["predictions"]
+
+
+def test_errors_never_quote_the_review(handler: ReviewHandler) -> None:
+    secret = "my-card-number"
+    answers = call(handler, body({"text": secret + "\ud800"}, {"text": 1, secret: secret}), b'{"' + secret.encode())
+    assert secret not in json.dumps(answers)
+
+
+def test_one_run_of_the_engine_for_a_whole_batch(handler: ReviewHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    infer = handler.engine.infer
+
+    def counted(reviews: Any) -> np.ndarray:
+        calls.append(len(reviews))
+        return infer(reviews)
+
+    monkeypatch.setattr(handler.engine, "infer", counted)
+    call(handler, body({"text": "a"}, {"text": ""}), body({"text": "b"}, {"text": "c"}))
+    assert calls == [3]
+
+
+def test_the_error_policy_refuses_the_long_review_alone(tiny_release: Release, tmp_path: Path) -> None:
+    folder = write_model_folder(tiny_release, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"truncation": "error"}
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    handler = ReviewHandler()
+    level = logging.getLogger().level
+    handler.initialize(Context("review-stars", str(folder), {}, 8, None, "0.12.0"))
+    logging.getLogger().setLevel(level)
+
+    [(_, answer)] = call(handler, body({"text": "good " * 200}, {"text": "good"}))
+
+    assert answer["predictions"][0]["error"]["type"] == "too_many_tokens"
+    assert "logits" in answer["predictions"][1]
+
+
+@pytest.mark.parametrize("change", [{"engine": {"kind": "abacus"}}, {"token_limit": None}, {"truncation": "middle"}])
+def test_an_unreadable_manifest_is_refused(tiny_release: Release, tmp_path: Path, change: dict[str, Any]) -> None:
+    folder = write_model_folder(tiny_release, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text()) | change
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError):
+        ReviewHandler().initialize(Context("review-stars", str(folder), {}, 8, None, "0.12.0"))
+
+
+def test_a_worker_imports_little() -> None:
+    """What a worker imports costs every restart seconds and megabytes."""
+    program = "import sys, torchserve.handler; print(' '.join(sorted(m for m in sys.modules if '.' not in m)))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"transformers", "tensorflow", "keras", "pydantic", "pandas", "service", "training"} & set(found)

@@ -1,0 +1,72 @@
+"""The body of one prediction request, read into reviews. Whatever is wrong with one of them is that one's alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from contracts.errors import ReviewError
+from contracts.review import Review
+
+if TYPE_CHECKING:
+    from contracts.serving import FailedPrediction
+
+TEXT_LIMIT = 100_000
+"""Characters. The gateway's limits are far lower; this one keeps a worker alive whoever calls it."""
+
+REVIEWS_LIMIT = 256
+
+
+def read_reviews(body: Any) -> list[Review | ReviewError]:
+    """The reviews of a request, in order. Raises ReviewError for a body that holds no list of them.
+
+    The body is JSON as bytes, or what TorchServe has parsed already.
+    """
+    document = _parse(bytes(body)) if isinstance(body, bytes | bytearray | memoryview) else body
+    if not isinstance(document, dict) or not isinstance(document.get("reviews"), list):
+        raise ReviewError('the body must be {"reviews": [{"text": …}, …]}', kind="malformed")
+    reviews = document["reviews"]
+    if not 1 <= len(reviews) <= REVIEWS_LIMIT:
+        raise ReviewError(f"{len(reviews)} reviews in one request: send 1 to {REVIEWS_LIMIT}", kind="malformed")
+    return [_read_or_error(each) for each in reviews]
+
+
+def failed(error: ReviewError) -> FailedPrediction:
+    """The answer for a review or a request that cannot be predicted on."""
+    return {"error": {"type": error.kind, "message": str(error)}}
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError too
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ReviewError(f"the body is not JSON in UTF-8{where}", kind="malformed") from None
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _read_or_error(item: Any) -> Review | ReviewError:
+    if not isinstance(item, dict):
+        return ReviewError("a review must be an object with a text")
+    fields = {"text": item.get("text"), "title": item.get("title", ""), "category": item.get("category", "")}
+    for name, value in fields.items():
+        if not isinstance(value, str):
+            return ReviewError(f"the {name} must be a string")
+        if len(value) > TEXT_LIMIT:
+            return ReviewError(f"the {name} has more than {TEXT_LIMIT} characters: shorten it", kind="text_too_long")
+        if not _is_unicode(value):
+            return ReviewError(f"the {name} holds half a surrogate pair, which is no character: encode it again")
+    if not fields["text"].strip():
+        return ReviewError("the text is empty or blank: send the review's text", kind="blank_text")
+    return Review(fields["text"], fields["title"], fields["category"])
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
