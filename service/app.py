@@ -1,0 +1,90 @@
+"""The gateway: `create_app` puts it together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from service import errors, openapi
+from service.backend.torchserve import TorchServe
+from service.gateway import Gateway
+from service.health import endpoints as health
+from service.health.service import Readiness
+from service.jobs import endpoints as jobs
+from service.jobs.service import Jobs
+from service.metrics import Metrics
+from service.middleware import RequestLog
+from service.predict import endpoints as predict
+from service.predict.service import Predictor
+from service.releases import endpoints as releases
+from service.releases.service import Releases
+from service.settings import Settings
+
+DESCRIPTION = """Any customer review in, a star rating out: 1 to 5, five calibrated probabilities, and an honest word on
+how sure it is. Every error has the same shape; [this page](/errors) explains each type."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI app. Raises ConfigError for settings that cannot be used.
+
+    Its lifespan brings a release into service in the background: until then /readyz and /predict answer 503.
+    """
+    gateway = _gateway(settings)
+    app = FastAPI(
+        title="review-stars",
+        version=version("review-stars"),
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.gateway = gateway
+    app.add_middleware(RequestLog, metrics=gateway.metrics)
+    errors.install(app)
+    for router in (predict.router, releases.router, jobs.router, health.router):
+        app.include_router(router)
+    openapi.document(app, settings.limits)
+    return app
+
+
+def _gateway(settings: Settings) -> Gateway:
+    limits = settings.limits
+    metrics = Metrics()
+    backend = TorchServe(
+        settings.name,
+        str(settings.inference_url),
+        str(settings.management_url),
+        connections=limits.model_reviews,
+        workers=settings.model_workers,
+    )
+    served = Releases(backend, settings, metrics)
+    predictor = Predictor(backend, served, limits, metrics)
+    metrics.watch_queue(lambda: predictor.queue.admitted, lambda: predictor.queue.running)
+    return Gateway(
+        settings=settings,
+        admin_key=settings.read_admin_key(),
+        metrics=metrics,
+        backend=backend,
+        releases=served,
+        predictor=predictor,
+        readiness=Readiness(served, settings.ready_seconds),
+        jobs=Jobs(settings),
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    gateway: Gateway = app.state.gateway
+    watching = asyncio.create_task(gateway.releases.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await gateway.backend.close()
+        await gateway.jobs.close()

@@ -1,0 +1,58 @@
+"""What the gateway asks of a model server, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from contracts.errors import BackendUnavailable, ReviewError
+from contracts.review import Review
+
+
+class Scores(NamedTuple):
+    """The model's view of one review: five raw logits (one star to five), and the tokens it read."""
+
+    logits: tuple[float, ...]
+    tokens: int
+    truncated: bool
+
+
+class Scored(NamedTuple):
+    """A request's reviews in order, each with its scores or the reason why it has none."""
+
+    items: list[Scores | ReviewError]
+    infer_ms: float
+
+
+class NotLoaded(BackendUnavailable):
+    """The model server runs but does not have this version: it was restarted, or never got it."""
+
+
+class Backend(Protocol):
+    """A model server that holds several versions of one model and is always asked for one by its version.
+
+    All methods raise BackendUnavailable when nothing answers.
+    """
+
+    async def predict(self, version: str, reviews: Sequence[Review]) -> Scored:
+        """Raises NotLoaded, BackendOverloaded, or BackendError for an answer that makes no sense."""
+
+    async def load(self, version: str, folder: Path, seconds: float) -> None:
+        """Load a version beside the others and return when it can predict.
+
+        Raises ModelError when it cannot be loaded, BackendError when that takes more than `seconds`; nothing of it is
+        left then.
+        """
+
+    async def unload(self, version: str) -> None:
+        """Forget a version; nothing happens when it is not there."""
+
+    async def prefer(self, version: str) -> None:
+        """Make a version the one that must stay, so that any other may be unloaded."""
+
+    async def loaded(self) -> dict[str, bool]:
+        """The versions that it knows, and whether each is ready to predict."""
+
+    async def close(self) -> None:
+        """Let go of connections."""

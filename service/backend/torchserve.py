@@ -1,0 +1,190 @@
+"""TorchServe's HTTP APIs, as the gateway uses them.
+
+Predictions: POST /predictions/<model>/<version> with {"reviews": [{"text", "title", "category"}, …]}, answered by
+{"predictions": [{"logits": [5], "tokens", "truncated"} | {"error": {"type", "message"}}, …], "infer_ms"}.
+Models: https://github.com/pytorch/serve/blob/v0.12.0/docs/management_api.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from contracts.errors import BackendError, BackendOverloaded, BackendUnavailable, ModelError, ReviewError, StarsError
+from contracts.review import STARS, Review
+from service.backend.protocol import NotLoaded, Scored, Scores
+
+CONNECT_SECONDS = 2.0
+MANAGE_SECONDS = 10.0
+POLL_SECONDS = 0.2
+
+# A connection that TorchServe closed while it lay idle fails on its next use, before anything was computed.
+_STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
+
+class TorchServe:
+    """A `Backend` over one TorchServe and one model name. Connections are kept alive."""
+
+    def __init__(self, name: str, inference_url: str, management_url: str, *, connections: int, workers: int) -> None:
+        self._name = name
+        self._workers = workers
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30)
+        self._inference = _client(inference_url, None, limits)  # the caller's deadline covers the whole request
+        self._management = _client(management_url, MANAGE_SECONDS, httpx.Limits())
+
+    async def predict(self, version: str, reviews: Sequence[Review]) -> Scored:
+        body = {
+            "reviews": [
+                {"text": each.review_body, "title": each.review_headline, "category": each.product_category}
+                for each in reviews
+            ]
+        }
+        path = f"/predictions/{self._name}/{version}"
+        response = await _send(self._inference, "POST", path, json=body)
+        if response.status_code != 200:
+            raise _prediction_error(response, version)
+        try:
+            return _scored(response.json(), len(reviews))
+        except (ValueError, KeyError, TypeError) as error:
+            raise BackendError("the model server's answer cannot be read: is it of the same version as we?") from error
+
+    async def load(self, version: str, folder: Path, seconds: float) -> None:
+        parameters = {"url": folder.name, "initial_workers": self._workers, "synchronous": "false"}
+        response = await _send(self._management, "POST", "/models", params=parameters)
+        # A model whose registration failed stays listed, and would be in the way of the next attempt.
+        try:
+            if response.status_code not in {200, 202, 409}:
+                raise BackendError(f"the model server refused release {version}: {_reason(response)}")
+            async with asyncio.timeout(seconds):
+                await self._until_ready(version, registered=response.status_code != 409)
+        except TimeoutError:
+            await self._discard(version)
+            raise BackendError(
+                f"release {version} did not load within {seconds:.0f} s: see the model server's log"
+            ) from None
+        except (StarsError, asyncio.CancelledError):
+            await self._discard(version)
+            raise
+
+    async def _until_ready(self, version: str, registered: bool) -> None:
+        """Wait for the version's worker.
+
+        Raises ModelError as soon as the first worker of a version that was just registered has died over it.
+        """
+        pids: set[int] = set()
+        while True:
+            workers = await self._describe(version)
+            if _is_ready(workers):
+                return
+            pids |= {worker["pid"] for worker in workers if worker.get("pid", -1) > 0}
+            if registered and len(pids) > self._workers:
+                raise ModelError(f"release {version} cannot be loaded: see the model server's log")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _describe(self, version: str) -> list[dict[str, Any]]:
+        response = await _send(self._management, "GET", f"/models/{self._name}/{version}")
+        if response.status_code == 404:
+            raise NotLoaded(f"the model server lost release {version} while loading it")
+        if response.status_code != 200:
+            raise BackendError(f"the model server cannot describe release {version}: {_reason(response)}")
+        found: list[dict[str, Any]] = response.json()[0].get("workers", [])
+        return found
+
+    async def _discard(self, version: str) -> None:
+        with suppress(StarsError):
+            await asyncio.shield(self.unload(version))
+
+    async def unload(self, version: str) -> None:
+        response = await _send(self._management, "DELETE", f"/models/{self._name}/{version}")
+        if response.status_code not in {200, 202, 404}:
+            raise BackendError(f"the model server keeps release {version}: {_reason(response)}")
+
+    async def prefer(self, version: str) -> None:
+        response = await _send(self._management, "PUT", f"/models/{self._name}/{version}/set-default")
+        if response.status_code != 200:
+            raise BackendError(f"the model server cannot prefer release {version}: {_reason(response)}")
+
+    async def loaded(self) -> dict[str, bool]:
+        response = await _send(self._management, "GET", f"/models/{self._name}/all")
+        if response.status_code == 404:
+            return {}
+        if response.status_code != 200:
+            raise BackendError(f"the model server cannot list its models: {_reason(response)}")
+        return {str(model["modelVersion"]): _is_ready(model.get("workers", [])) for model in response.json()}
+
+    async def close(self) -> None:
+        await self._inference.aclose()
+        await self._management.aclose()
+
+
+def _client(url: str, seconds: float | None, limits: httpx.Limits) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=url,
+        timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
+        limits=limits,
+        trust_env=False,
+        verify=url.startswith("https:"),  # reading the certificates takes time and memory
+    )
+
+
+async def _send(client: httpx.AsyncClient, method: str, path: str, **given: Any) -> httpx.Response:
+    """One request, sent a second time where the kept connection turned out to be closed. Raises BackendUnavailable."""
+    try:
+        try:
+            return await client.request(method, path, **given)
+        except _STALE:
+            return await client.request(method, path, **given)
+    except httpx.TransportError as error:
+        reason = "does not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
+        raise BackendUnavailable(f"the model server {reason}: it is starting, or it is down") from error
+
+
+def _is_ready(workers: list[dict[str, Any]]) -> bool:
+    return any(worker.get("status") == "READY" for worker in workers)
+
+
+def _scored(answer: dict[str, Any], expected: int) -> Scored:
+    items: list[Scores | ReviewError] = []
+    for item in answer["predictions"]:
+        if "error" in item:
+            items.append(ReviewError(str(item["error"]["message"]), kind=str(item["error"]["type"])))
+            continue
+        logits = tuple(float(logit) for logit in item["logits"])
+        if len(logits) != len(STARS) or not all(map(math.isfinite, logits)):
+            raise ValueError("logits are not five numbers")
+        items.append(Scores(logits, int(item["tokens"]), bool(item["truncated"])))
+    if len(items) != expected:
+        raise ValueError("not one prediction a review")
+    return Scored(items, float(answer["infer_ms"]))
+
+
+def _prediction_error(response: httpx.Response, version: str) -> BackendError:
+    """What TorchServe means by a status. An exception in the handler and a full queue are both 503."""
+    kind = _error(response).get("type", "")
+    if response.status_code == 404:
+        return NotLoaded(f"the model server does not have release {version} yet: it was restarted, or is loading")
+    if response.status_code == 507 or kind == "ServiceUnavailableException":
+        return BackendOverloaded("the model server's queue is full: try again in a moment")
+    if response.status_code == 500:
+        return BackendUnavailable("the model server's worker died over this request: it is being restarted")
+    return BackendError(f"the model server failed over this request with status {response.status_code}")
+
+
+def _reason(response: httpx.Response) -> str:
+    """TorchServe's own words about a model. Not for predictions, whose errors may quote what was sent."""
+    return str(_error(response).get("message") or f"status {response.status_code}")
+
+
+def _error(response: httpx.Response) -> dict[str, Any]:
+    try:
+        found = response.json()
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,98 @@
+"""A request's body: read within its limits, as strict JSON, and checked without ever quoting it."""
+
+from __future__ import annotations
+
+import asyncio
+from email.message import Message
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import BodyTooLarge, BodyTooSlow, ClientLeft, MalformedBody, UnsupportedMedia
+from service.settings import Limits
+
+_DRAIN_BYTES = 16 * 1024 * 1024
+_DRAIN_SECONDS = 2.0
+
+
+async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises UnsupportedMedia, BodyTooLarge, BodyTooSlow, MalformedBody, or ClientLeft.
+    """
+    _check_media(request)
+    try:
+        async with asyncio.timeout(limits.deadline_seconds):
+            raw = await _read(request, limits.body_bytes)
+    except TimeoutError:
+        raise BodyTooSlow(f"the body did not arrive within {limits.deadline_seconds:g} s: send it again") from None
+    except ClientDisconnect:
+        raise ClientLeft from None
+    try:
+        # Strict where Python's json is not: no NaN, no lone surrogates, no bytes that are not UTF-8, bounded nesting.
+        parsed = from_json(raw, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        where = str(error).rpartition(" at ")[2]  # the rest may quote the body
+        place = f" (at {where})" if where.startswith("line ") else ""
+        raise MalformedBody(f"the body is not JSON in UTF-8{place}: send a valid JSON object") from None
+    if not isinstance(parsed, dict):
+        raise MalformedBody("the body is JSON, but not an object: send {…}")
+    return parsed
+
+
+def _check_media(request: Request) -> None:
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "")
+    kind = header.get_content_type() if request.headers.get("content-type") else "nothing"
+    charset = str(header.get_param("charset") or "utf-8").lower()
+    if kind != "application/json" or charset not in {"utf-8", "utf8"}:
+        raise UnsupportedMedia("the body must be JSON in UTF-8: send content-type: application/json")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("the body must not be compressed: leave out content-encoding")
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    too_large = declared.isdecimal() and int(declared) > limit
+    body = bytearray()
+    if not too_large:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                too_large = True
+                break
+    if too_large:
+        if request.headers.get("expect", "").lower() != "100-continue":  # then it waits for our word before it sends
+            await _drain(request)
+        raise BodyTooLarge(f"the body is over {limit} bytes: send fewer or shorter reviews")
+    return bytes(body)
+
+
+async def _drain(request: Request) -> None:
+    """Read on for a while: a client that is still sending would see a reset connection instead of its answer."""
+    drained = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while drained < _DRAIN_BYTES:
+                message = await request.receive()
+                drained += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def explain(error: ValidationError, model: type[BaseModel], whole: str = "the body") -> str:
+    """What is wrong with each field of a `model`, in one sentence that quotes nothing that was sent."""
+    known = model.model_fields
+    lines = []
+    for each in error.errors(include_input=False, include_url=False, include_context=False):
+        if each["type"] == "extra_forbidden":
+            lines.append(f"{whole} has a field that is not known here; the fields are {', '.join(known)}")
+            continue
+        # Other parts of the path are names of types, or keys that the client chose.
+        place = ".".join(str(part) for part in each["loc"] if isinstance(part, int) or part in known)
+        lines.append(f"{place or whole}: {each['msg'].removeprefix('Value error, ')}")
+    return "; ".join(dict.fromkeys(lines))

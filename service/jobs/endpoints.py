@@ -1,0 +1,82 @@
+"""POST /admin/retrain and the jobs that come of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from pydantic import ValidationError
+from starlette.responses import JSONResponse, Response
+
+from contracts.jobs import JobState
+from service.auth import require_admin
+from service.body import explain, read_json
+from service.errors import InvalidRequest, responses
+from service.gateway import GatewayOf
+from service.jobs.schemas import JobList, JobOut, RetrainIn
+from service.openapi import json_body
+
+router = APIRouter(prefix="/admin", tags=["jobs"], dependencies=[Depends(require_admin)])
+
+JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        pattern=r"^[!-~]{1,200}$",
+        description="Your name for this request. Sending the request again with the same key queues nothing new.",
+    ),
+]
+
+
+@router.post(
+    "/retrain",
+    status_code=202,
+    response_model=JobOut,
+    summary="Queue a retraining",
+    responses=responses(
+        "malformed_json", "unauthorized", "forbidden", "conflict", "body_too_large", "unsupported_media_type",
+        "invalid_request", "not_ready",
+    ),
+    openapi_extra=json_body(RetrainIn),
+)  # fmt: skip
+async def retrain(request: Request, gateway: GatewayOf, idempotency_key: IdempotencyKey) -> Response:
+    """The answer is the job; a worker runs it, and a candidate release comes out. `Location` is where to look."""
+    body = await read_json(request, gateway.settings.limits)
+    try:
+        asked = RetrainIn.model_validate(body)
+    except ValidationError as error:
+        raise InvalidRequest(explain(error, RetrainIn)) from None
+    job, created = await gateway.jobs.retrain(asked, idempotency_key)
+    location = {"Location": f"/admin/jobs/{job.id}"}
+    return JSONResponse(JobOut.of(job).model_dump(mode="json"), 202 if created else 200, location)
+
+
+@router.get(
+    "/jobs",
+    response_model=JobList,
+    summary="The jobs",
+    responses=responses("unauthorized", "forbidden", "invalid_request", "not_ready"),
+)
+async def jobs(
+    gateway: GatewayOf, limit: Annotated[int, Query(ge=1, le=200)] = 50, state: JobState | None = None
+) -> JobList:
+    return JobList(jobs=[JobOut.of(job) for job in await gateway.jobs.recent(limit, state)])
+
+
+JOB_ERRORS = responses("unauthorized", "forbidden", "not_found", "invalid_request", "not_ready")
+
+
+@router.get("/jobs/{job_id}", response_model=JobOut, summary="How far a job is", responses=JOB_ERRORS)
+async def job(job_id: JobId, gateway: GatewayOf) -> JobOut:
+    return JobOut.of(await gateway.jobs.get(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    response_model=JobOut,
+    summary="Cancel a job",
+    responses=JOB_ERRORS | responses("conflict"),
+)
+async def cancel(job_id: JobId, gateway: GatewayOf) -> JobOut:
+    """A queued job is cancelled at once; a running one as soon as its worker hears of it."""
+    return JobOut.of(await gateway.jobs.cancel(job_id))

@@ -1,0 +1,40 @@
+"""From logits to the answer that a client gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from contracts.review import STARS
+from service.backend.protocol import Scores
+
+DIGITS = 4
+
+
+def probabilities(logits: Sequence[float], temperature: float) -> list[float]:
+    """Softmax of logits / temperature (Guo et al. 2017, arXiv:1706.04599), rounded so that the sum is still 1."""
+    top = max(logits)
+    weights = [math.exp((logit - top) / temperature) for logit in logits]
+    total = sum(weights)
+    rounded = [round(weight / total, DIGITS) for weight in weights]
+    largest = logits.index(top)
+    others = sum(p for i, p in enumerate(rounded) if i != largest)
+    rounded[largest] = round(1 - others, DIGITS)
+    return rounded
+
+
+def answer(scores: Scores, temperature: float, model: str, version: str) -> dict[str, Any]:
+    """The answer of contract 4. `stars` is the rating with the largest logit; temperature cannot change which."""
+    chances = probabilities(scores.logits, temperature)
+    best = scores.logits.index(max(scores.logits))
+    return {
+        "stars": STARS[best],
+        "expected_stars": round(sum(star * p for star, p in zip(STARS, chances, strict=True)), DIGITS),
+        "confidence": chances[best],
+        "probabilities": {str(star): p for star, p in zip(STARS, chances, strict=True)},
+        "truncated": scores.truncated,
+        "tokens": scores.tokens,
+        "model": model,
+        "version": version,
+    }

@@ -1,0 +1,66 @@
+"""What POST /predict takes and answers."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from service.errors import ErrorBody
+
+EXAMPLE: dict[str, JsonValue] = {
+    "text": "Broke after two days.",
+    "title": "Waste of money",
+    "category": "Digital_Software",
+}
+ANSWER: dict[str, JsonValue] = {
+    "stars": 1,
+    "expected_stars": 1.3519,
+    "confidence": 0.7822,
+    "probabilities": {"1": 0.7822, "2": 0.1301, "3": 0.0479, "4": 0.0237, "5": 0.0161},
+    "truncated": False,
+    "tokens": 17,
+    "model": "review-stars",
+    "version": "2026-11-23",
+}
+
+
+class ReviewIn(BaseModel):
+    """One customer review."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [EXAMPLE]})
+
+    text: str = Field(description="The review itself. Any language, but the model may know only some.")
+    title: str | None = Field(None, description="Its headline, if it has one.")
+    category: str | None = Field(None, description="What kind of product it is about, if known.")
+
+
+class BatchIn(BaseModel):
+    """Several reviews, answered in their order."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reviews": [EXAMPLE]}]})
+
+    reviews: list[ReviewIn] = Field(min_length=1)
+
+
+class Answer(BaseModel):
+    """The star rating that the model gives a review."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ANSWER]})
+
+    stars: int = Field(ge=1, le=5, description="The most probable rating.")
+    expected_stars: float = Field(ge=1, le=5, description="The mean rating under the probabilities.")
+    confidence: float = Field(
+        ge=0, le=1, description="The probability of `stars`. Calibrated: of the answers with 0.7, about 70 % are right."
+    )
+    probabilities: dict[str, float] = Field(description='A probability for each of "1" to "5"; they add up to 1.')
+    truncated: bool = Field(description="Whether some of the text was left out to stay within the token limit.")
+    tokens: int = Field(description="Tokens that the model read.")
+    model: str
+    version: str = Field(description="The release that answered.")
+
+
+class BatchAnswer(BaseModel):
+    """An answer or an error for each review, in order."""
+
+    predictions: list[Answer | ErrorBody]
+    model: str
+    version: str

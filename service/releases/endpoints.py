@@ -1,0 +1,75 @@
+"""GET /models, and the promotion and rollback of releases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from service.auth import require_admin
+from service.errors import responses
+from service.gateway import GatewayOf
+from service.releases.schemas import Changed, ModelDetail, Models, ModelSummary, State
+from service.releases.service import Releases
+
+router = APIRouter(tags=["releases"])
+
+Version = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["2026-11-23"])]
+BY = "admin"
+"""Who the production channel says has moved it: there is one admin key."""
+
+CHANGE_ERRORS = responses("unauthorized", "forbidden", "not_found", "conflict", "bad_release", "not_ready")
+
+
+@router.get("/models", response_model=Models, summary="The releases in the store", responses=responses("not_ready"))
+async def models(gateway: GatewayOf) -> Models:
+    releases = gateway.releases
+    versions = [ModelSummary(version=each, state=_state(releases, each)) for each in await releases.versions()]
+    return Models(model=gateway.settings.name, serving=releases.current, versions=versions)
+
+
+@router.get(
+    "/models/{version}",
+    response_model=ModelDetail,
+    summary="What is known about a release",
+    responses=responses("not_found", "invalid_request", "not_ready"),
+)
+async def model(version: Version, gateway: GatewayOf) -> ModelDetail:
+    return ModelDetail.of(await gateway.releases.describe(version), _state(gateway.releases, version))
+
+
+@router.post(
+    "/admin/models/{version}/promote",
+    dependencies=[Depends(require_admin)],
+    response_model=Changed,
+    summary="Put a release into service",
+    responses=CHANGE_ERRORS,
+)
+async def promote(version: Version, gateway: GatewayOf) -> Changed:
+    """Verify it, load it beside the one in service, check its golden predictions, then swap.
+
+    Answers when the new release serves. If anything fails, the old one goes on serving.
+    """
+    return _changed(gateway, (await gateway.releases.promote(version, BY)).version)
+
+
+@router.post(
+    "/admin/models/rollback",
+    dependencies=[Depends(require_admin)],
+    response_model=Changed,
+    summary="Put the previous release back into service",
+    responses=CHANGE_ERRORS,
+)
+async def rollback(gateway: GatewayOf) -> Changed:
+    """Bring back the version that was in production before. A second rollback undoes the first."""
+    return _changed(gateway, (await gateway.releases.rollback(BY)).version)
+
+
+def _changed(gateway: GatewayOf, version: str) -> Changed:
+    return Changed(model=gateway.settings.name, version=version, previous=gateway.releases.previous)
+
+
+def _state(releases: Releases, version: str) -> State:
+    if version == releases.current:
+        return State.SERVING
+    return State.PREVIOUS if version == releases.previous else State.AVAILABLE

@@ -1,0 +1,74 @@
+"""A release that is loaded in the model server, and the proof that it predicts what it did when it was made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from contracts.errors import DeadlineExceeded, GateError
+from contracts.manifest import GoldenCase
+from contracts.release import Release
+from contracts.review import Review
+from service.backend.protocol import Backend, Scored, Scores
+
+IDLE_SECONDS = 30.0
+
+
+class Serving:
+    """A loaded release, and how many requests are with it."""
+
+    def __init__(self, found: Release) -> None:
+        self.manifest = found.manifest
+        self.golden = found.golden()
+        self._uses = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the release from being unloaded meanwhile."""
+        self._uses += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            if not self._uses:
+                self._idle.set()
+
+    async def until_idle(self) -> None:
+        """Wait for the requests that are with it, but not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._idle.wait()
+
+    async def check_golden(self, backend: Backend, batch: int, seconds: float, cases: int | None = None) -> None:
+        """Let the model server answer the golden cases (or the first few), `batch` in a request.
+
+        Raises GateError where a logit is off by more than the release's tolerance, DeadlineExceeded after `seconds`.
+        """
+        wanted = self.golden.cases[:cases]
+        try:
+            async with asyncio.timeout(seconds):
+                for start in range(0, len(wanted), batch):
+                    part = wanted[start : start + batch]
+                    reviews = [Review(case.text, case.title, case.category) for case in part]
+                    self._compare(start, part, await backend.predict(self.version, reviews))
+        except TimeoutError:
+            raise DeadlineExceeded(f"release {self.version} gave no golden prediction within {seconds:g} s") from None
+
+    def _compare(self, start: int, cases: tuple[GoldenCase, ...], scored: Scored) -> None:
+        for number, (case, item) in enumerate(zip(cases, scored.items, strict=True), start):
+            if not isinstance(item, Scores):
+                raise GateError(f"release {self.version} refuses its golden case {number}: {item}")
+            off = max(abs(expected - got) for expected, got in zip(case.logits, item.logits, strict=True))
+            if off > self.golden.tolerance:
+                raise GateError(
+                    f"release {self.version} does not give its golden prediction {number}: a logit is off by {off:.3g} "
+                    f"and the tolerance is {self.golden.tolerance:g}. Export it again"
+                )

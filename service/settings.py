@@ -1,0 +1,161 @@
+"""The gateway's settings, read once at start from the environment (prefix STARS_) and never changed after.
+
+`Limits` is the one table of what the gateway accepts; docs/limits.md shows it and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from contracts.errors import ConfigError
+from contracts.release import MODEL_NAME, bundled_store
+from contracts.settings import Home, data_roots
+
+KEY_LENGTH = 16
+"""An admin key shorter than this could be guessed."""
+
+_ESCAPED = 12
+"""Bytes of the longest JSON spelling of one character: an escaped surrogate pair."""
+
+
+class Limits(BaseModel):
+    """What the gateway accepts, and how long it takes over it. Each is set as STARS_LIMITS__<NAME>."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text_characters: Annotated[int, Field(gt=0, description="characters of a review's text")] = 20_000
+    title_characters: Annotated[int, Field(gt=0, description="characters of a review's title")] = 1_000
+    category_characters: Annotated[int, Field(gt=0, description="characters of a category's name")] = 200
+    reviews: Annotated[int, Field(gt=0, description="reviews in one request")] = 64
+    body_bytes: Annotated[int, Field(gt=0, description="bytes of a request's body")] = 1024 * 1024
+    deadline_seconds: Annotated[
+        float, Field(gt=0, le=300, description="seconds from a request's body to its answer")
+    ] = 10.0
+    queue_reviews: Annotated[
+        int, Field(gt=0, description="reviews in the gateway at once, waiting or being read by the model")
+    ] = 256
+    model_reviews: Annotated[int, Field(gt=0, description="reviews with the model server at once")] = 64
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse limits that contradict each other: some request within one would always break another."""
+        longest = _ESCAPED * (self.text_characters + self.title_characters + self.category_characters)
+        if longest > self.body_bytes:
+            raise ValueError(
+                f"the longest review allowed can take {longest} bytes, more than body_bytes={self.body_bytes}: "
+                "raise body_bytes or lower text_characters"
+            )
+        if self.reviews > self.model_reviews:
+            raise ValueError(
+                f"a request of reviews={self.reviews} could never be sent with model_reviews={self.model_reviews}: "
+                "raise model_reviews or lower reviews"
+            )
+        if self.model_reviews > self.queue_reviews:
+            raise ValueError(
+                f"model_reviews={self.model_reviews} can never be reached with queue_reviews={self.queue_reviews}: "
+                "raise queue_reviews or lower model_reviews"
+            )
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything the gateway can be told. Build it with `load_settings`, which words mistakes for people."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STARS_", env_nested_delimiter="__", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    home: Path = Field(default_factory=lambda: Home.default().root)
+    store: str = Field(default_factory=bundled_store)
+    name: str = MODEL_NAME
+    inference_url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:8080")
+    management_url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:8081")
+    model_store: Path | None = None
+    """The folder that TorchServe loads models from; the gateway writes into it. Default: <home>/model-store."""
+    admin_key: SecretStr | None = None
+    admin_key_file: Path | None = None
+    data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default_factory=lambda given: data_roots(Home(given["home"]))
+    )
+    """Folders that a retraining job may read data from, separated like PATH."""
+    jobs_url: str | None = None
+    """SQLAlchemy URL of the job store. Default: SQLite in <home>."""
+    ready_seconds: Annotated[float, Field(ge=0)] = 5.0
+    """How long an answer of /readyz is kept before the golden prediction runs again."""
+    load_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """How long a release may take to load."""
+    model_workers: Annotated[int, Field(gt=0, le=64)] = 1
+    """Processes that run the model, each with one thread."""
+    limits: Limits = Limits()
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("data_roots", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @property
+    def paths(self) -> Home:
+        return Home(self.home)
+
+    @property
+    def model_folder(self) -> Path:
+        return self.model_store or self.paths.model_store
+
+    @property
+    def release_cache(self) -> Path:
+        """Where releases are fetched to and verified."""
+        return self.home / "releases"
+
+    @property
+    def job_store_url(self) -> str:
+        return self.jobs_url or self.paths.jobs_url
+
+    def read_admin_key(self) -> str | None:
+        """The admin key, from the environment or from its file; None when neither is set. Raises ConfigError."""
+        if self.admin_key is not None:
+            key = self.admin_key.get_secret_value().strip()
+        elif self.admin_key_file is not None:
+            try:
+                key = self.admin_key_file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigError(
+                    f"the admin key cannot be read from {self.admin_key_file}: {error.strerror}"
+                ) from error
+        else:
+            return None
+        if len(key) < KEY_LENGTH:
+            raise ConfigError(f"the admin key is shorter than {KEY_LENGTH} characters: use a longer one")
+        return key
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the environment, with `given` on top. Raises ConfigError that names each setting in its words."""
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks what mypy cannot see
+    except ValidationError as error:
+        problems = []
+        for each in error.errors(include_input=False, include_url=False, include_context=False):
+            name = "STARS_" + "__".join(str(part) for part in each["loc"]).upper() if each["loc"] else "settings"
+            problems.append(f"{name}: {each['msg'].removeprefix('Value error, ')}")
+        raise ConfigError("; ".join(problems)) from None

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.jobs import JobState, JobStore
+from service.settings import Settings
+
+ADDRESSES = [
+    ("POST", "/admin/retrain"),
+    ("GET", "/admin/jobs"),
+    ("GET", f"/admin/jobs/{'0' * 32}"),
+    ("POST", f"/admin/jobs/{'0' * 32}/cancel"),
+    ("POST", "/admin/models/v1/promote"),
+    ("POST", "/admin/models/rollback"),
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A file where retraining may read."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    file = folder / "reviews.tsv"
+    file.touch()
+    return file
+
+
+def _retrain(client: httpx.Client, headers: dict[str, str], key: str, **body: Any) -> httpx.Response:
+    return client.post("/admin/retrain", json=body, headers=headers | {"idempotency-key": key})
+
+
+@pytest.mark.parametrize(("method", "path"), ADDRESSES)
+def test_admin_addresses_want_the_key(method: str, path: str, client: httpx.Client) -> None:
+    response = client.request(method, path)
+    assert (response.status_code, response.json()["error"]["type"]) == (401, "unauthorized")
+    assert response.headers["www-authenticate"] == "Bearer"
+    for wrong in ("Bearer wrong", "Bearer an-admin-key-for-test", "bearer an-admin-key-for-tests2"):
+        response = client.request(method, path, headers={"authorization": wrong})
+        assert (response.status_code, response.json()["error"]["type"]) == (403, "forbidden")
+    assert client.request(method, path, headers={"authorization": "Basic YTpi"}).status_code == 401
+
+
+def test_without_a_configured_key_nobody_is_admin(gateway: Callable[..., httpx.Client]) -> None:
+    client = gateway(admin_key=None)
+    for method, path in ADDRESSES:
+        response = client.request(method, path, headers={"authorization": "Bearer anything-at-all-here"})
+        assert response.status_code == 403
+        assert "STARS_ADMIN_KEY" in response.json()["error"]["message"]
+
+
+def test_a_retraining_is_queued_once(gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path) -> None:
+    client = gateway()
+    first = _retrain(client, admin, "a1", data=str(data), preset="tiny")
+    assert first.status_code == 202
+    job = first.json()
+    assert first.headers["location"] == f"/admin/jobs/{job['id']}"
+    assert (job["state"], job["kind"], job["progress"]) == ("queued", "retrain", 0.0)
+    assert job["config"] == {"data": [str(data)], "preset": "tiny", "overrides": {}}
+
+    again = _retrain(client, admin, "a1", data=[str(data)], preset="tiny")
+    assert (again.status_code, again.json()["id"]) == (200, job["id"])
+
+    other = _retrain(client, admin, "a1", data=str(data), preset="standard")
+    assert (other.status_code, other.json()["error"]["type"]) == (409, "conflict")
+
+    assert client.get(first.headers["location"], headers=admin).json() == job
+    assert client.get("/admin/jobs", headers=admin).json() == {"jobs": [job]}
+    assert client.get("/admin/jobs?state=failed", headers=admin).json() == {"jobs": []}
+
+
+def test_data_outside_the_allowed_folders_is_refused(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+) -> None:
+    client, folder = gateway(), data.parent
+    (folder / "link").symlink_to("/etc")
+    for path in (f"{folder}/../reviews.tsv", "/etc/passwd", f"{folder}/link/passwd", "s3://bucket/x", "\0", ""):
+        for asked in (path, [str(data), path]):
+            response = _retrain(client, admin, "a1", data=asked)
+            assert (response.status_code, response.json()["error"]["type"]) == (422, "invalid_request")
+    assert client.get("/admin/jobs", headers=admin).json() == {"jobs": []}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"data": 5},
+        {"data": []},
+        {"data": "x", "preset": "../tiny"},
+        {"data": "x", "preset": None},
+        {"data": "x", "more": 1},
+        {"data": "x", "overrides": {"train": {"base_model": "/etc"}}},
+        {"data": "x", "overrides": {"train": 3}},
+    ],
+    ids=str,
+)
+def test_a_retraining_that_makes_no_sense_is_422(
+    body: dict[str, Any], client: httpx.Client, admin: dict[str, str]
+) -> None:
+    response = _retrain(client, admin, "a1", **body)
+    assert (response.status_code, response.json()["error"]["type"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("key", ["", "two words", "x" * 201])
+def test_an_idempotency_key_that_is_none_is_422(
+    key: str, client: httpx.Client, admin: dict[str, str], data: Path
+) -> None:
+    assert _retrain(client, admin, key, data=str(data)).status_code == 422
+    response = client.post("/admin/retrain", json={"data": str(data)}, headers=admin)
+    assert (response.status_code, "idempotency-key" in response.json()["error"]["message"]) == (422, True)
+
+
+def test_a_job_shows_how_far_it_is_and_can_be_cancelled(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path, settings: Callable[..., Settings]
+) -> None:
+    client = gateway()
+    where = _retrain(client, admin, "a1", data=str(data)).headers["location"]
+    queued = _retrain(client, admin, "a2", data=str(data)).headers["location"]
+    store = JobStore(settings().job_store_url)
+    claimed = store.claim("worker", 60)
+    assert claimed is not None
+    store.heartbeat(claimed.id, "worker", 60, stage="train", progress=0.4, log_lines=["epoch 1"])
+
+    shown = client.get(where, headers=admin).json()
+    assert (shown["state"], shown["stage"], shown["progress"]) == ("running", "train", 0.4)
+    assert shown["log_tail"] == ["epoch 1"]
+
+    asked = client.post(f"{where}/cancel", headers=admin)
+    assert (asked.status_code, asked.json()["cancel_requested"], asked.json()["state"]) == (200, True, "running")
+    assert client.post(f"{queued}/cancel", headers=admin).json()["state"] == "cancelled"
+
+    store.finish(claimed.id, "worker", JobState.FAILED, error="the data has no reviews")
+    store.close()
+    assert client.get(where, headers=admin).json()["error"] == "the data has no reviews"
+
+
+def test_an_unknown_job_is_404(client: httpx.Client, admin: dict[str, str]) -> None:
+    for path, method in ((f"/admin/jobs/{'0' * 32}", "GET"), (f"/admin/jobs/{'0' * 32}/cancel", "POST")):
+        response = client.request(method, path, headers=admin)
+        assert (response.status_code, response.json()["error"]["type"]) == (404, "not_found")
+
+
+def test_a_job_store_that_is_down_is_503(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "broken.db").write_text("this is no database, it only has its name" * 100)
+    client = gateway(jobs_url=f"sqlite:///{tmp_path / 'broken.db'}")
+    response = client.get("/admin/jobs", headers=admin)
+    assert (response.status_code, response.json()["error"]["type"]) == (503, "not_ready")

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.backend.protocol import Scores
+from service.predict.answer import answer, probabilities
+
+LOGITS = st.lists(st.floats(-60, 60), min_size=5, max_size=5)
+
+
+@given(LOGITS, st.floats(0.05, 20))
+def test_probabilities_add_up_and_follow_softmax(logits: list[float], temperature: float) -> None:
+    found = probabilities(logits, temperature)
+    weights = [math.exp((logit - max(logits)) / temperature) for logit in logits]
+    assert math.isclose(sum(found), 1.0, abs_tol=1e-9)
+    assert all(0 <= p <= 1 for p in found)
+    assert found == pytest.approx([w / sum(weights) for w in weights], abs=3e-4)
+
+
+@given(LOGITS, st.floats(0.05, 20))
+def test_stars_are_those_of_the_largest_logit(logits: list[float], temperature: float) -> None:
+    found = answer(Scores(tuple(logits), 9, False), temperature, "m", "v")
+    assert logits[found["stars"] - 1] == max(logits)
+    assert found["confidence"] == found["probabilities"][str(found["stars"])]
+    assert 1 <= found["expected_stars"] <= 5
+
+
+def test_an_answer_has_the_fields_of_the_contract() -> None:
+    found = answer(Scores((0.0, 0.0, 0.0, 3.0, 1.0), 37, True), 1.5, "review-stars", "v1")
+    assert found == {
+        "stars": 4,
+        "expected_stars": pytest.approx(3.75, abs=0.3),
+        "confidence": found["probabilities"]["4"],
+        "probabilities": {str(star): pytest.approx(p, abs=0.5) for star, p in zip("12345", [0.1] * 5, strict=True)},
+        "truncated": True,
+        "tokens": 37,
+        "model": "review-stars",
+        "version": "v1",
+    }

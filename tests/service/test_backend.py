@@ -1,0 +1,158 @@
+"""What the client makes of each answer that TorchServe can give, from a server that gives them on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import BackendError, BackendOverloaded, BackendUnavailable, ModelError, ReviewError
+from contracts.review import Review
+from service.backend.protocol import NotLoaded, Scores
+from service.backend.torchserve import TorchServe
+
+REVIEWS = [Review("Works."), Review("Broke.")]
+GOOD = {"logits": [0.0, 1.0, 2.0, 3.0, 4.0], "tokens": 5, "truncated": False}
+
+
+def _answer(status: int, body: Any) -> bytes:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return f"HTTP/1.1 {status} x\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text
+
+
+@asynccontextmanager
+async def _server(*answers: bytes) -> AsyncIterator[tuple[TorchServe, list[str]]]:
+    """A server that gives the answers one by one, whatever it is asked; an empty one closes the connection."""
+    left, asked, finished = list(answers), [], []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while left:
+                head = await reader.readuntil(b"\r\n\r\n")
+                sizes = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if b"content-length" in line]
+                await reader.readexactly(int(sizes[0]) if sizes else 0)
+                asked.append(head.split(b"\r\n")[0].decode())
+                if not (answer := left.pop(0)):
+                    break
+                writer.write(answer)
+        except asyncio.IncompleteReadError:
+            pass  # the client has gone
+        finally:
+            writer.close()
+            await writer.wait_closed()
+            finished.append(True)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    client = TorchServe("m", url, url, connections=2, workers=1)
+    try:
+        yield client, asked
+    finally:
+        await client.close()
+        server.close()
+        await server.wait_closed()
+        while not finished:
+            await asyncio.sleep(0.01)
+
+
+def _run(answers: list[bytes], ask: Callable[[TorchServe], Awaitable[Any]]) -> tuple[Any, list[str]]:
+    async def scenario() -> tuple[Any, list[str]]:
+        async with _server(*answers) as (client, asked):
+            return await ask(client), asked
+
+    return asyncio.run(scenario())
+
+
+def _predict(*answers: bytes) -> tuple[Any, list[str]]:
+    return _run(list(answers), lambda client: client.predict("v1", REVIEWS))
+
+
+def test_predictions_come_back_in_order() -> None:
+    bad = {"error": {"type": "blank_text", "message": "the text is blank"}}
+    scored, asked = _predict(_answer(200, {"predictions": [GOOD, bad], "infer_ms": 1.5}))
+    assert scored.items[0] == Scores((0.0, 1.0, 2.0, 3.0, 4.0), 5, False)
+    assert isinstance(scored.items[1], ReviewError) and scored.items[1].kind == "blank_text"
+    assert scored.infer_ms == 1.5
+    assert asked == ["POST /predictions/m/v1 HTTP/1.1"]
+
+
+FULL = {"code": 503, "type": "ServiceUnavailableException", "message": 'Model "m" has no worker to serve'}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (_answer(404, {"code": 404, "type": "ModelNotFoundException", "message": "Model not found: m"}), NotLoaded),
+        (_answer(503, FULL), BackendOverloaded),
+        (_answer(507, {"code": 507, "type": "InternalServerException", "message": "full"}), BackendOverloaded),
+        (_answer(500, {"code": 500, "type": "InternalServerException", "message": "Worker died."}), BackendUnavailable),
+        (_answer(503, {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}), BackendError),
+        (_answer(400, {"error": {"type": "malformed", "message": "no"}}), BackendError),
+        (_answer(200, b"<html>"), BackendError),
+        (_answer(200, b"\xff"), BackendError),
+        (_answer(200, []), BackendError),
+        (_answer(200, {"predictions": [GOOD], "infer_ms": 1}), BackendError),
+        (_answer(200, {"predictions": [GOOD, GOOD]}), BackendError),
+        (_answer(200, {"predictions": [GOOD, {**GOOD, "logits": [1.0] * 4}], "infer_ms": 1}), BackendError),
+        (_answer(200, b'{"predictions": [{"logits": [NaN,1,1,1,1]}], "infer_ms": 1}'), BackendError),
+        (_answer(200, {"predictions": [GOOD, {"error": "no"}], "infer_ms": 1}), BackendError),
+    ],
+)
+def test_each_failure_has_its_exception(answer: bytes, expected: type[Exception]) -> None:
+    with pytest.raises(expected) as caught:
+        _predict(answer)
+    assert type(caught.value) is expected
+
+
+def test_a_kept_connection_that_was_closed_is_opened_anew() -> None:
+    good = _answer(200, {"predictions": [GOOD, GOOD], "infer_ms": 1})
+    scored, asked = _predict(b"", good)
+    assert len(scored.items) == 2 and len(asked) == 2
+
+
+def test_a_server_that_only_closes_connections_is_unavailable() -> None:
+    with pytest.raises(BackendUnavailable):
+        _predict(b"", b"")
+
+
+def test_a_model_whose_worker_dies_is_given_up_and_removed() -> None:
+    def workers(pid: int) -> bytes:
+        return _answer(200, [{"modelVersion": "v1", "workers": [{"status": "UNLOADING", "pid": pid}]}])
+
+    async def ask(client: TorchServe) -> list[str]:
+        with pytest.raises(ModelError):
+            await client.load("v1", Path("/store/m-v1"), 30)
+        return []
+
+    _, asked = _run([_answer(202, {}), workers(7), workers(8), _answer(200, {})], ask)
+    assert asked[0] == "POST /models?url=m-v1&initial_workers=1&synchronous=false HTTP/1.1"
+    assert asked[-1] == "DELETE /models/m/v1 HTTP/1.1"
+
+
+def test_a_model_that_takes_too_long_or_is_refused_is_removed() -> None:
+    async def ask(client: TorchServe) -> None:
+        with pytest.raises(BackendError):
+            await client.load("v1", Path("/store/m-v1"), 0.05)
+
+    loading = _answer(200, [{"modelVersion": "v1", "workers": [{"status": "UNLOADING", "pid": 7}]}])
+    _, asked = _run([_answer(202, {}), loading, _answer(200, {}), _answer(200, {})], ask)
+    assert asked[-1].startswith("DELETE")
+    refused = {"code": 400, "type": "DownloadArchiveException", "message": "Failed to download archive"}
+    _, asked = _run([_answer(400, refused), _answer(404, {})], ask)
+    assert asked[-1].startswith("DELETE")
+
+
+def test_what_is_loaded_is_listed() -> None:
+    described = [
+        {"modelVersion": "v1", "workers": [{"status": "READY"}]},
+        {"modelVersion": "v2", "workers": [{"status": "UNLOADING"}]},
+        {"modelVersion": "v3"},
+    ]
+    found, _ = _run([_answer(200, described)], lambda client: client.loaded())
+    assert found == {"v1": True, "v2": False, "v3": False}
+    assert _run([_answer(404, {})], lambda client: client.loaded())[0] == {}

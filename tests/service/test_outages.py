@@ -1,0 +1,199 @@
+"""A TorchServe that is killed, that hangs and that loses its worker, under a gateway that is asked meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from contracts.release import Release, publish
+from contracts.store import open_store
+
+pytestmark = pytest.mark.slow
+DEADLINE = 2.0
+REVIEW = {"text": "Works."}
+
+
+class Server:
+    """A TorchServe at fixed addresses that can be killed and started again."""
+
+    def __init__(self, home: Path, ports: list[int]) -> None:
+        self.home = home
+        self.ports = ports
+        self.inference, self.management = (f"http://127.0.0.1:{port}" for port in ports[:2])
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        names = ("inference", "management", "metrics")
+        options = [word for name, port in zip(names, self.ports, strict=True) for word in (f"--{name}-port", str(port))]
+        folders = ["--model-store", str(self.home / "store"), "--work-dir", str(self.home / "work")]
+        with (self.home / "log").open("ab") as log:
+            command = [sys.executable, "-m", "torchserve.launch", *folders, *options]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def send(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End Java and everything that it started."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def workers(self) -> list[psutil.Process]:
+        assert self.process is not None
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    with tempfile.TemporaryDirectory(prefix="ts-") as home:
+        found = Server(Path(home), ports)
+        found.start()
+        yield found
+        found.kill()
+
+
+@pytest.fixture(scope="module")
+def client(
+    server: Server,
+    tiny_release: Release,
+    running: Callable[..., Any],
+    make_settings: Callable[..., Any],
+    wait_ready: Callable[[httpx.Client], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("outages")
+    publish(open_store(str(folder / "store")), tiny_release.folder, tiny_release.manifest)
+    settings = make_settings(
+        folder,
+        inference_url=server.inference,
+        management_url=server.management,
+        model_store=server.home / "store",
+        ready_seconds=0,
+        limits={"deadline_seconds": DEADLINE, "queue_reviews": 128, "model_reviews": 64},
+    )
+    with running(settings) as found:
+        wait_ready(found)
+        yield found
+
+
+@pytest.fixture
+def hanging(server: Server, client: httpx.Client, wait_ready: Callable[[httpx.Client], str]) -> Iterator[None]:
+    """TorchServe takes connections but does nothing with them; it goes on after the test."""
+    wait_ready(client)
+    server.send(signal.SIGSTOP)
+    yield
+    server.send(signal.SIGCONT)
+    assert wait_ready(client) == "tiny-1"
+    assert client.post("/predict", json=REVIEW).status_code == 200
+
+
+def _type(response: httpx.Response) -> str:
+    return str(response.json()["error"]["type"])
+
+
+def _queued(client: httpx.Client) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith("stars_queue_reviews"))
+
+
+def test_a_server_that_hangs_costs_the_deadline_and_no_more(client: httpx.Client, hanging: None) -> None:
+    started = time.monotonic()
+    response = client.post("/predict", json=REVIEW)
+    assert (response.status_code, _type(response)) == (504, "deadline_exceeded")
+    assert DEADLINE <= time.monotonic() - started < DEADLINE + 2
+    started = time.monotonic()
+    assert client.get("/healthz").status_code == 200
+    assert time.monotonic() - started < 1
+    assert client.get("/readyz").status_code == 503
+
+
+def test_a_full_queue_refuses_at_once(client: httpx.Client, hanging: None) -> None:
+    batch = {"reviews": [REVIEW] * 64}
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(client.post, "/predict", json=batch) for _ in range(2)]
+        while _queued(client) < 128:
+            time.sleep(0.02)
+        started = time.monotonic()
+        refused = client.post("/predict", json=REVIEW)
+        assert time.monotonic() - started < 1
+        assert (refused.status_code, _type(refused)) == (429, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        assert {each.result().status_code for each in waiting} == {504}
+    assert _queued(client) == 0
+
+
+def test_work_is_dropped_when_its_client_leaves(client: httpx.Client, hanging: None) -> None:
+    body = json.dumps(REVIEW).encode()
+    head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+        connection.sendall(head.encode() + body)
+        while _queued(client) < 1:
+            time.sleep(0.02)
+        left = time.monotonic()
+    while _queued(client) > 0:
+        time.sleep(0.02)
+    assert time.monotonic() - left < DEADLINE / 2
+    assert 'route="/predict",status="499"' in client.get("/metrics").text
+
+
+def test_a_worker_that_dies_is_replaced(
+    server: Server, client: httpx.Client, wait_ready: Callable[[httpx.Client], str]
+) -> None:
+    wait_ready(client)
+    (worker,) = server.workers()
+    worker.kill()
+    statuses = set()
+    while (status := client.post("/predict", json=REVIEW).status_code) != 200 or worker.is_running():
+        statuses.add(status)
+        time.sleep(0.1)
+    assert statuses <= {200, 503, 504}
+
+
+def test_a_server_that_is_killed_and_comes_back_empty_gets_its_release_again(
+    server: Server, client: httpx.Client, wait_ready: Callable[[httpx.Client], str]
+) -> None:
+    wait_ready(client)
+    stop = threading.Event()
+    seen: set[int] = set()
+
+    def keep_asking() -> None:
+        with httpx.Client(base_url=client.base_url, timeout=60, trust_env=False) as asking:
+            while not stop.is_set():
+                seen.add(asking.post("/predict", json=REVIEW).status_code)
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=keep_asking)
+    thread.start()
+    try:
+        server.kill()
+        response = client.post("/predict", json=REVIEW)
+        assert (response.status_code, _type(response)) == (503, "not_ready")
+        assert client.get("/readyz").status_code == 503
+        server.start()
+        assert wait_ready(client) == "tiny-1"
+        assert client.post("/predict", json=REVIEW).json()["version"] == "tiny-1"
+    finally:
+        stop.set()
+        thread.join()
+    assert seen <= {200, 503, 504}, "never a 500, whatever moment it was"
