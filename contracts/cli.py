@@ -119,3 +119,7 @@ def _install(extra: str | None) -> str:
 def _fail(sentence: str) -> None:
     typer.secho(f"error: {sentence}", fg="red", err=True)
     sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

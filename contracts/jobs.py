@@ -251,6 +251,7 @@ class JobStore:
         release: str | None = None,
         error: str | None = None,
         facts: Mapping[str, Any] | None = None,
+        stage: str | None = None,
         log_lines: Sequence[str] = (),
     ) -> Job:
         """End the job. Raises LeaseLost when it is no longer this worker's."""
@@ -260,6 +261,8 @@ class JobStore:
             error = error.replace("\0", "").encode(errors="replace").decode()[:ERROR_LIMIT]
         changes: dict[str, Any] = {"state": state, "release": release, "error": error, "finished_at": self._clock()}
         changes |= {"facts": json.dumps(facts or {}, allow_nan=False), "lease_until": None}
+        if stage is not None:
+            changes["stage"] = stage
         if state is JobState.SUCCEEDED:
             changes["progress"] = 1.0
         return self._update_own(job_id, worker, changes, log_lines)

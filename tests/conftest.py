@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import safetensors.numpy
 
@@ -152,14 +154,14 @@ class TorchServe:
     log: Path
 
 
-def start_torchserve(home: Path, *options: str) -> subprocess.Popen[bytes]:
+def start_torchserve(home: Path) -> subprocess.Popen[bytes]:
     """`python -m torchserve.launch` on free ports, its output in home/log."""
     arguments = ["--model-store", str(home / "store"), "--work-dir", str(home / "work")]
     for name in ("inference", "management", "metrics"):
         arguments += [f"--{name}-port", "0"]
     with (home / "log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "torchserve.launch", *arguments, *options],
+            [sys.executable, "-m", "torchserve.launch", *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -183,11 +185,11 @@ def wait_until_up(process: subprocess.Popen[bytes], home: Path, seconds: float =
 def stop_torchserve(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and SIGKILL for the whole group after that."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(20)
-    except subprocess.TimeoutExpired:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 @pytest.fixture
@@ -198,13 +200,32 @@ def short_path() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def torchserve() -> Iterator[TorchServe]:
-    """One real TorchServe for the whole session, on free loopback ports, without models."""
+@contextmanager
+def running_torchserve() -> Iterator[TorchServe]:
+    """Start, wait, stop; nothing of it may be left after that."""
     home = Path(tempfile.mkdtemp(prefix="ts-"))
     process = start_torchserve(home)
     try:
-        yield wait_until_up(process, home)
+        server = wait_until_up(process, home)
+        yield server
+        workers = psutil.Process(server.pid).children(recursive=True) if psutil.pid_exists(server.pid) else []
+        stop_torchserve(process)
+        _, alive = psutil.wait_procs(workers, timeout=10)
+        assert not alive, "workers outlived TorchServe"
     finally:
         stop_torchserve(process)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def torchserve() -> Iterator[TorchServe]:
+    """One real TorchServe for the whole session, on free loopback ports, without models."""
+    with running_torchserve() as server:
+        yield server
+
+
+@pytest.fixture
+def own_torchserve() -> Iterator[TorchServe]:
+    """A TorchServe for one test, which may break it."""
+    with running_torchserve() as server:
+        yield server

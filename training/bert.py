@@ -261,7 +261,8 @@ def save_safetensors(model: BertClassifier, folder: Path) -> None:
     for name, variable, transposed in model.tensors():
         array = np.asarray(variable, dtype=np.float32)
         arrays[name] = np.ascontiguousarray(array.T if transposed else array)
-    safetensors.numpy.save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
+    # Not save_file: it wraps a full disk in an error of its own.
+    (folder / "model.safetensors").write_bytes(safetensors.numpy.save(arrays, metadata={"format": "pt"}))
     (folder / "config.json").write_text(json.dumps(model.config.to_hugging_face(), indent=2) + "\n")
 
 

@@ -26,6 +26,10 @@ NICENESS = 10
 """Training lets a model server on the same machine go first."""
 
 
+MARK = "STARS_JOB"
+"""In the environment of a pipeline and of all that it starts: the job's id, by which orphans are known."""
+
+
 class Event(BaseModel):
     """One JSON line of a pipeline: stage, progress, log, done or error, with the fields that belong to it."""
 
@@ -40,12 +44,11 @@ class Event(BaseModel):
 class RunLock:
     """The right to run a pipeline in one folder, held by the pipeline's own process and by nobody else.
 
-    The open file is handed to the child and closed here, so the lock lives exactly as long as the child does, with
-    or without the worker that started it. Raises MachineError when the file cannot be made.
+    The open file is handed to the child and closed here, so the lock lives as long as the child does, with or without
+    the worker that started it. Raises MachineError when the file cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -60,21 +63,6 @@ class RunLock:
             return False
         return True
 
-    def holder(self) -> int | None:
-        """The process (and group) id of the pipeline that has the lock, where that is certain."""
-        try:
-            process = psutil.Process(int(os.pread(self.descriptor, 20, 0)))
-            has_it = str(self.path) in [file.path for file in process.open_files()]
-        except (ValueError, psutil.Error):
-            return None
-        return process.pid if has_it else None
-
-    def hand_over(self, pid: int) -> None:
-        """Leave the lock to a child that was given the descriptor."""
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
-        self.close()
-
     def close(self) -> None:
         """Let go of what is held here. May be called twice."""
         if self.descriptor >= 0:
@@ -82,10 +70,35 @@ class RunLock:
             self.descriptor = -1
 
 
-class Child:
-    """A running pipeline, in a process group of its own. Raises MachineError when it cannot be started."""
+def orphans(job_id: str) -> list[psutil.Process]:
+    """What is left of a job's earlier pipelines on this machine, Spark's and other grandchildren too."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == job_id:
+                found.append(process)
+    return found
 
-    def __init__(self, command: Sequence[str], lock: RunLock, log: Path) -> None:
+
+def end_orphans(found: Sequence[psutil.Process], force: bool) -> None:
+    """Ask the pipelines among them to end; what has no pipeline any more, or all by `force`, is killed."""
+    leaders = [process for process in found if _leads(process)]
+    for process in found if force or not leaders else leaders:
+        with suppress(psutil.Error):
+            process.kill() if force or not leaders else process.terminate()
+
+
+def _leads(process: psutil.Process) -> bool:
+    try:
+        return os.getsid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False
+
+
+class Child:
+    """A job's running pipeline, in a process group of its own. Raises MachineError when it cannot be started."""
+
+    def __init__(self, job_id: str, command: Sequence[str], lock: RunLock, log: Path) -> None:
         self._log = log
         self._said: SimpleQueue[Event] = SimpleQueue()
         bind_to_parent = die_with_parent()
@@ -99,6 +112,7 @@ class Child:
             with log.open("ab") as errors:
                 self._process = subprocess.Popen(  # noqa: S603  # our own program
                     command,
+                    env=os.environ | {MARK: job_id},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -108,7 +122,7 @@ class Child:
                 )
         except OSError as error:
             raise MachineError(f"the pipeline cannot be started: {error.strerror or error}") from error
-        lock.hand_over(self._process.pid)
+        lock.close()
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 app = typer.Typer(no_args_is_help=True)
@@ -80,7 +80,12 @@ def evaluate(
     """Judge a release on labelled reviews, without training: accuracy, MAE, within one star, macro-F1, kappa, ECE."""
     from training.evaluate import evaluate_release
 
-    result = evaluate_release(release, data, store=store, limit=limit)
+    columns = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=1.0)
+        result = evaluate_release(
+            release, data, store, limit, lambda done: bar.update(task, completed=done, description="judging")
+        )
     if as_json:
         typer.echo(json.dumps(result))
         return

@@ -107,6 +107,7 @@ class Lease:
                     release=done.version if done else None,
                     facts=done.facts if done else None,
                     error=error,
+                    stage=self.told.stage,
                     log_lines=list(self.told.lines),
                 )
                 return

@@ -21,6 +21,7 @@ from contracts.errors import DataError, GateError
 from contracts.review import STARS, Segments, clean, segments
 from contracts.tokens import TOKEN_LIMIT, ReviewEncoder, Truncation
 from training import base_model, stage
+from training.labelled import answerable
 from training.reading import HEADER, find_files, inspect, parse_line
 from training.spark import spark_session
 from training.stage import Reporter, StageConfig
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "prepare"
-SOURCES = ("training/prepare.py", "training/reading.py", "contracts/review.py", "contracts/tokens.py")
+SOURCES = (
+    "training/prepare.py",
+    "training/reading.py",
+    "training/labelled.py",
+    "contracts/review.py",
+    "contracts/tokens.py",
+)
 ROWS_PER_TASK = 5000
 SPLITS = ("train", "validation", "test")
 
@@ -111,8 +118,11 @@ def prepare_lines(lines: Iterable[bytes], encoder: ReviewEncoder, config: Config
         row |= {"product_category": review.product_category, "star_rating": review.star_rating}
         row |= {"body_words": len(body.split()), "first": text.first, "second": text.second}
         good.append((row, text))
-    for (row, _), encoded in zip(good, encoder.encode([text for _, text in good]), strict=True):
-        row |= {"input_ids": encoded.input_ids, "second_start": encoded.second_start, "truncated": encoded.truncated}
+    taken, tokens = answerable(encoder, [text for _, text in good])
+    for row, _ in good:
+        row["reasons"] = ["too_many_tokens"]
+    for at, encoded in zip(taken, tokens, strict=True):
+        good[at][0].update(reasons=[], **encoded._asdict())
     return rows
 
 

@@ -26,11 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from contracts.errors import JobError, LeaseLost, StarsError
 from contracts.jobs import Job, JobState, JobStore
 from contracts.manifest import explain
-from contracts.processes import signal_group
 from contracts.release import MODEL_NAME, STORE_VARIABLE, bundled_store
 from contracts.settings import JOBS_VARIABLE, Home, allowed_data, data_roots
 from contracts.store import open_store
-from training.child import Child, RunLock
+from training.child import Child, RunLock, end_orphans, orphans
 from training.lease import DEFAULT_TIMES, Cancelled, Lease, Times
 
 RETRAIN = "retrain"
@@ -45,7 +44,7 @@ class Retrain(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    data: list[str] | str
+    data: Annotated[list[str], Field(min_length=1)] | str
     preset: Word = "standard"
     overrides: dict[Word, dict[Word, bool | int | float]] = Field(default_factory=dict)
 
@@ -146,7 +145,7 @@ class Worker:
         lock = RunLock(self._file(lease.job, "lock"))
         try:
             self._wait_for(lock, lease)
-            child = Child(command, lock, self._file(lease.job, "log"))
+            child = Child(lease.job.id, command, lock, self._file(lease.job, "log"))
         finally:
             lock.close()
         try:
@@ -169,17 +168,15 @@ class Worker:
         time.sleep(TICK_SECONDS)
 
     def _wait_for(self, lock: RunLock, lease: Lease) -> None:
-        """Get the lock. A pipeline that a dead worker left behind is ended first: this worker owns the job now."""
+        """Get the lock. What a dead worker's pipeline left behind is ended first: this worker owns the job now."""
         asked = None
-        while not lock.acquire():
-            if (orphan := lock.holder()) is not None:
-                if asked is None:
-                    self._log.warning("ending the pipeline of a dead worker", job=lease.job.id, pid=orphan)
-                    asked = time.monotonic()
-                    with suppress(ProcessLookupError):
-                        os.kill(orphan, signal.SIGTERM)
-                elif time.monotonic() > asked + self._times.stop:
-                    signal_group(orphan, signal.SIGKILL)
+        while (left := orphans(lease.job.id)) or not lock.acquire():
+            if asked is None:
+                asked = time.monotonic()
+                self._log.warning("ending the pipeline of a dead worker", job=lease.job.id, processes=len(left))
+                end_orphans(left, force=False)
+            elif time.monotonic() > asked + self._times.stop:
+                end_orphans(left, force=True)
             self._tick(lease)
 
     def _arguments(self, job: Job) -> list[str]:

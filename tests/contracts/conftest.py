@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from hypothesis import settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from contracts.release import DatasetFacts, Manifest, file_entries
 from contracts.store import FileStore
+
+settings.register_profile("busy", deadline=None)  # a slow machine is no bug
+settings.load_profile("busy")
 
 WORDS = [
     "[PAD]",

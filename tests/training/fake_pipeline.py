@@ -1,7 +1,7 @@
 """Stands in for `python -m training.pipeline`: the same flags, events and resuming, in milliseconds.
 
-Its first argument says how it behaves. It writes a line to <work>.journal for all that it does, and OVERLAP when another
-of its kind works in the same folder.
+Its first argument says how it behaves. It writes down in <work>.journal what it does, and OVERLAP when another of its
+kind works in the same folder.
 """
 
 from __future__ import annotations

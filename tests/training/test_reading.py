@@ -87,6 +87,16 @@ def test_a_wrong_header_names_the_missing_columns(tmp_path: Path) -> None:
         inspect(write(tmp_path / "a.tsv", row(), header="review_id\treview_body"))
 
 
+def test_judging_needs_two_columns_in_any_order(tmp_path: Path) -> None:
+    file = tmp_path / "a.tsv"
+    file.write_bytes("\ufeffreview_body\tstar_rating\r\nFine\t3\r\n\t4\r\n".encode())
+    reviews = [review for review, _ in read_reviews(file)]
+    assert [review and (review.review_body, review.star_rating) for review in reviews] == [("Fine", 3), None]
+    file.write_text("review_body\tstars\nFine\t3\n")
+    with pytest.raises(DataError, match="star_rating"):
+        read_reviews(file)
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", HEADER.encode(), HEADER.encode() + b"\n"])
 def test_a_file_without_reviews_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tsv").write_bytes(content)

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
-from training.base_model import locate
 from training.labelled import LabelledReviews, prepared_encoder
 from training.predictor import pad
 from training.prepare import SPLIT_SCHEMA, Config
@@ -22,27 +25,10 @@ from training.stage import FACTS
 
 EPOCHS = 10
 ROWS = {"train": 400, "validation": 100, "test": 200}
-FILLER = (
-    "the",
-    "box",
-    "of",
-    "this",
-    "came",
-    "with",
-    "my",
-    "new",
-    "phone",
-    "on",
-    "monday",
-    "and",
-    "i",
-    "use",
-    "it",
-    "daily",
-)
+FILLER = ("the", "box", "of", "this", "came", "with", "my", "new", "phone", "on", "monday", "and", "i", "use", "it")
 TELLING = {1: "awful broken", 2: "poor weak", 3: "average fine", 4: "good nice", 5: "excellent perfect"}
 CATEGORIES = ("Digital_Software", "Gift_Card", "Video|Games")
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -65,10 +51,22 @@ def reviews(count: int, seed: int) -> list[Review]:
     return made
 
 
+def tokenizer() -> Tokenizer:
+    """BERT's tokenizer with the words of this world and the letters for all others."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    words = [*special, *letters, *(f"##{each}" for each in letters), *FILLER, *sorted(all_words())]
+    made = Tokenizer(WordPiece({word: i for i, word in enumerate(dict.fromkeys(words))}, unk_token="[UNK]"))
+    made.normalizer = BertNormalizer(lowercase=True)
+    made.pre_tokenizer = BertPreTokenizer()
+    made.add_special_tokens(special)
+    return made
+
+
 def write_prepare(folder: Path) -> Path:
     """What a finished prepare stage leaves behind, without Spark."""
     folder.mkdir(parents=True)
-    shutil.copyfile(locate("minilm") / "tokenizer.json", folder / "tokenizer.json")
+    tokenizer().save(str(folder / "tokenizer.json"))
     config = Config(token_limit=48)
     encoder = ReviewEncoder(folder / "tokenizer.json", config.token_limit, config.truncation)
     splits: dict[str, Any] = {}
@@ -112,9 +110,9 @@ def write_train(folder: Path, prepare: Path) -> Path:
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30522, num_labels=5, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **SHAPE
-    )
+    settings = SHAPE | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    settings |= {"id2label": {i: str(i + 1) for i in range(5)}, "label2id": {str(i + 1): i for i in range(5)}}
+    config = BertConfig(vocab_size=tokenizer().get_vocab_size(), **settings)
     model = BertForSequenceClassification(config)
     train = LabelledReviews.from_split(prepare, "train")
     encoded = prepared_encoder(prepare).encode(train.segments)
@@ -128,13 +126,9 @@ def write_train(folder: Path, prepare: Path) -> Path:
             loss.backward()
             optimizer.step()
     model.save_pretrained(folder / "model")
-    parts = {"mode": "fine_tune", "epochs": 4, "batch_size": 20, "learning_rate": 3e-3, "label_smoothing": 0.0}
-    write_facts(
-        folder,
-        parameters=1_000_000,
-        base_sha256="2" * 64,
-        config={"base_model": "minilm", "teacher_weight": 0.0} | parts,
-    )
+    learned = {"base_model": "minilm", "mode": "fine_tune", "epochs": EPOCHS, "batch_size": 20, "learning_rate": 2e-3}
+    learned |= {"label_smoothing": 0.0, "teacher_weight": 0.0}
+    write_facts(folder, parameters=model.num_parameters(), base_sha256="2" * 64, config=learned)
     return folder
 
 

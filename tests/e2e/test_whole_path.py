@@ -1,0 +1,122 @@
+"""The whole path as a user walks it: labelled reviews in, stars over HTTP, retrain, promote, roll back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts import channels
+from contracts.store import open_store
+
+ROOT = Path(__file__).parents[2]
+REVIEW = {"text": "Broke after two days.", "title": "Waste of money", "category": "Digital_Software"}
+PATIENCE = 900.0
+
+
+def stars(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "contracts.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose only release was trained by the command in the README."""
+    folder = tmp_path_factory.mktemp("whole")
+    data, store = ROOT / "examples" / "reviews.tsv", folder / "store"
+    done = stars("pipeline", "run", "--data", f"{data}", "--preset", "tiny", "--store", f"{store}", cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Serve it with: stars up" in " ".join(done.stderr.split())
+    again = stars("pipeline", "run", "--data", f"{data}", "--preset", "tiny", "--store", f"{store}", cwd=folder)
+    assert again.stderr.count("unchanged, skipped") == 5
+    return store
+
+
+@pytest.fixture(scope="module")
+def service(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """`stars up` on that store: its URL and the admin header."""
+    home = tmp_path_factory.mktemp("home")
+    port = free_port()
+    command = [sys.executable, "-m", "contracts.cli", "up", "--store", str(store), "--port", str(port)]
+    environment = os.environ | {"STARS_HOME": str(home)}
+    log = (home.parent / f"{home.name}.log").open("w")
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait(lambda: ready(url) or process.poll() is not None, "stars up to be ready")
+            assert process.poll() is None, Path(log.name).read_text()[-3000:]
+            yield url, {"authorization": f"Bearer {(home / 'admin.key').read_text().strip()}"}
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+            log.close()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=15).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s for {what}"
+        time.sleep(1)
+
+
+@pytest.mark.timeout(2 * PATIENCE)
+def test_reviews_in_stars_out_and_round_again(store: Path, service: tuple[str, dict[str, str]]) -> None:
+    url, admin = service
+    first = httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json()
+    assert first["version"] == channels.read(open_store(str(store)), "review-stars", "production")[0].version
+    assert abs(sum(first["probabilities"].values()) - 1) < 1e-6
+    assert first["stars"] in range(1, 6)
+
+    body = {"data": "examples/reviews.tsv", "preset": "tiny", "overrides": {"train": {"epochs": 1}}}
+    headers = admin | {"idempotency-key": "whole-path"}
+    accepted = httpx.post(f"{url}/admin/retrain", json=body, headers=headers, timeout=30)
+    assert accepted.status_code == 202, accepted.text
+    job = f"{url}/admin/jobs/{accepted.json()['id']}"
+    stages: set[str] = set()
+
+    def ended() -> bool:
+        state = httpx.get(job, headers=admin, timeout=30).json()
+        stages.add(state["stage"])
+        return state["state"] not in {"queued", "running"}
+
+    wait(ended, "the retraining job")
+    state = httpx.get(job, headers=admin, timeout=30).json()
+    assert state["state"] == "succeeded", json.dumps(state)[-3000:]
+    assert {"train"} <= stages
+    candidate = state["release"]
+    assert candidate != first["version"]
+    assert httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json()["version"] == first["version"]
+
+    promoted = httpx.post(f"{url}/admin/models/{candidate}/promote", headers=admin, timeout=120)
+    assert promoted.status_code == 200, promoted.text
+    second = httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json()
+    assert second["version"] == candidate
+    assert second["probabilities"] != first["probabilities"]
+
+    rolled = httpx.post(f"{url}/admin/models/rollback", headers=admin, timeout=120)
+    assert rolled.status_code == 200, rolled.text
+    assert httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json() == first
