@@ -192,15 +192,16 @@ def resolve(store: ObjectStore, reference: str, name: str = MODEL_NAME) -> str:
     return read_manifest(store, name, reference).version
 
 
-def find(reference: str, store: ObjectStore, into: Path, name: str = MODEL_NAME) -> Release:
+def find(reference: str, store: ObjectStore | None, into: Path, name: str = MODEL_NAME) -> Release:
     """The release that a `--release` flag means: a folder's path, "bundled", or anything that `resolve` takes.
 
-    Fetched under `into` where it is not a folder already.
+    Fetched under `into` where it is not a folder already. Without a store, versions and channels are the bundled one's.
     """
     if "/" in reference or Path(reference).is_dir():
         return Release.open(Path(reference).absolute())
-    if reference == "bundled":
+    if store is None or reference == "bundled":
         store = open_store(bundled_store())
+    if reference == "bundled":
         try:
             reference = resolve(store, channels.PRODUCTION, name)
         except NotFound:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+
+from contracts.processes import die_with_parent, signal_group
 
 QUICK_SECONDS = 20.0
 """A child that dies sooner than this after its start has failed to start."""
 
 GIVE_UP_AFTER = 4
 FIRST_PAUSE = 0.5
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent(),
             )
         self._started = monotonic()
 
@@ -120,17 +118,4 @@ class Child:
 
     def _sweep(self) -> None:
         if self._process is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """What a new child runs first: ask the kernel for SIGTERM when `parent` dies, which it may have done already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
+            signal_group(self._process.pid, signal.SIGKILL)

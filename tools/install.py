@@ -122,7 +122,7 @@ def install(*arguments: str) -> None:
     if subprocess.run([*PIP, "--quiet", UV]).returncode:
         subprocess.run([*PIP, *arguments], check=True)
         return
-    uv = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), *arguments]
+    uv = [str(PYTHON), "-m", "uv", "pip", "install", "--compile-bytecode", "--python", str(PYTHON), *arguments]
     subprocess.run(uv, check=True, cwd=ROOT, env={**uv_settings(), **os.environ})
 
 

@@ -56,8 +56,12 @@ def pipeline_run(
     request = Run(tuple(data), preset, store, work, name, config, parse_overrides(settings or []))
     observer = TerminalObserver(console)
     stop_on_sigterm()
-    with observer.bar:
-        facts = run(request, observer)
+    try:
+        with observer.bar:
+            facts = run(request, observer)
+    except KeyboardInterrupt:
+        console.print("interrupted: run the same command again to go on")
+        raise typer.Exit(130) from None
     table = Table("stage", "seconds", "artifacts")
     for stage, _, _ in PLAN:
         table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))

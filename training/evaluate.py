@@ -18,7 +18,7 @@ from pydantic import Field
 
 from contracts import channels
 from contracts.errors import DataError, GateError, NotFound
-from contracts.release import MODEL_NAME, Release, bundled_store, find, resolve
+from contracts.release import MODEL_NAME, Release, find, resolve
 from contracts.store import open_store
 from training import baseline, stage
 from training.calibration import fit_temperature, softmax
@@ -173,7 +173,7 @@ def evaluate_release(
     """
     reviews, skipped = read_labelled(data, limit)
     with TemporaryDirectory(prefix="stars-") as folder:
-        release = find(reference, open_store(store or bundled_store()), Path(folder))
+        release = find(reference, open_store(store) if store else None, Path(folder))
         rows, logits = release_logits(release, reviews, progress)
     if len(rows) == 0:
         raise DataError(

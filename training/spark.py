@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,7 @@ def spark_session(name: str, scratch: Path, memory: str = "2g") -> Iterator[Spar
     """A session on all cores of this machine, or on the cluster that spark-submit names. Stopped on leaving."""
     os.environ["JAVA_HOME"] = java_home()
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    on_interrupt = signal.getsignal(signal.SIGINT)
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
@@ -58,3 +61,6 @@ def spark_session(name: str, scratch: Path, memory: str = "2g") -> Iterator[Spar
         yield session
     finally:
         session.stop()
+        # Spark's own handler stays behind and fails on a stopped session, so that Ctrl-C would end in a traceback.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)

@@ -99,7 +99,7 @@ def test_the_cards_say_what_it_is_for_and_hold_no_review(exported: tuple[Path, P
     assert "Nobody stated the terms" in data
     assert "705 labelled customer reviews" in data
     assert "bad_star_rating: 3" in data
-    assert not [word for word in tiny.all_words() if f" {word}" in card.replace("good", "") + data]
+    assert not [word for word in tiny.all_words() if f" {word}" in card + data]
 
 
 def test_a_second_release_is_a_candidate_only(
@@ -124,8 +124,7 @@ def test_a_candidate_is_judged_against_production_on_the_same_rows(
     _, url, first = exported
     worse = tiny.write_convert(tmp_path / "convert", inputs["train"])
     weights = safetensors.numpy.load_file(worse / "model.safetensors")
-    rng = np.random.default_rng(0)
-    weights["classifier.weight"] += rng.normal(scale=weights["classifier.weight"].std(), size=(5, 32)).astype("float32")
+    weights["classifier.bias"][2] += 4  # three stars for nearly everything
     safetensors.numpy.save_file(weights, worse / "model.safetensors", metadata={"format": "pt"})
     facts = {}
     for name, folder in (("same", inputs["convert"]), ("worse", worse)):

@@ -26,7 +26,13 @@ from training.stage import FACTS
 EPOCHS = 10
 ROWS = {"train": 400, "validation": 100, "test": 200}
 FILLER = ("the", "box", "of", "this", "came", "with", "my", "new", "phone", "on", "monday", "and", "i", "use", "it")
-TELLING = {1: "awful broken", 2: "poor weak", 3: "average fine", 4: "good nice", 5: "excellent perfect"}
+TELLING = {
+    1: "awful shattered",
+    2: "lousy flimsy",
+    3: "mediocre passable",
+    4: "handy pleasant",
+    5: "superb flawless",
+}
 CATEGORIES = ("Digital_Software", "Gift_Card", "Video|Games")
 SHAPE: dict[str, Any] = {
     "hidden_size": 32,
