@@ -9,7 +9,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up:  ## Serve the bundled release: TorchServe, the gateway and a worker, until Ctrl-C
+up:  ## Serve the bundled release, until Ctrl-C: TorchServe, the gateway and, after make setup, a worker
 	@$(PYTHON) tools/install.py --serve
 	@exec $(BIN)/stars up
 
