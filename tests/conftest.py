@@ -77,7 +77,11 @@ def write_model(folder: Path, seed: int, model_type: str = "bert", dtype: str = 
             inner, outer, norms = "ffn.lin1", "ffn.lin2", ("sa_layer_norm", "output_layer_norm")
         else:
             square = [f"attention.self.{part}" for part in ("query", "key", "value")] + ["attention.output.dense"]
-            inner, outer, norms = "intermediate.dense", "output.dense", ("attention.output.LayerNorm", "output.LayerNorm")
+            inner, outer, norms = (
+                "intermediate.dense",
+                "output.dense",
+                ("attention.output.LayerNorm", "output.LayerNorm"),
+            )
         for part in square:
             affine(f"{at}.{part}", HIDDEN, HIDDEN)
         affine(f"{at}.{inner}", INNER, HIDDEN)

@@ -85,7 +85,7 @@ def _read_network(shape: Shape, path: Path) -> Network:
             def read(name: str, expected: tuple[int, ...]) -> torch.Tensor:
                 if name not in names:
                     raise ModelError(f"{path.name} lacks {name}: export the release again")
-                tensor = stored.get_tensor(name)
+                tensor: torch.Tensor = stored.get_tensor(name)
                 if tuple(tensor.shape) != expected:
                     raise ModelError(f"{name} has shape {tuple(tensor.shape)} in {path.name}, {expected} expected")
                 # Always a copy: the file is only mapped, and ours alone once this returns.

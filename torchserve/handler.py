@@ -23,8 +23,9 @@ from torchserve.model import load_model
 from torchserve.wire import failed, read_reviews
 
 if TYPE_CHECKING:
-    from contracts.serving import FailedPrediction, Prediction, PredictionResponse
     from ts.context import Context
+
+    from contracts.serving import FailedPrediction, Prediction, PredictionResponse
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,7 @@ class ReviewHandler:
         """All reviews of the batch in one run of the engine."""
         sound = [each for each in encoded if isinstance(each, Encoded)]
         logits = iter(self.engine.infer(sound) if sound else np.empty((0, 5), np.float32))
-        return [
-            _prediction(each, next(logits)) if isinstance(each, Encoded) else failed(each) for each in encoded
-        ]
+        return [_prediction(each, next(logits)) if isinstance(each, Encoded) else failed(each) for each in encoded]
 
     def answer(self, document: PredictionResponse | FailedPrediction) -> bytes:
         """The body of one HTTP response."""
@@ -90,7 +89,9 @@ class ReviewHandler:
     def _encode(self, review: Review) -> Encoded | ReviewError:
         text = segments(review.review_body, review.review_headline, review.product_category)
         if not text.second:
-            return ReviewError("the text is blank once control characters are out: send the review's text", "blank_text")
+            return ReviewError(
+                "the text is blank once control characters are out: send the review's text", "blank_text"
+            )
         try:
             return self.encoder.encode([text])[0]
         except ReviewError as error:

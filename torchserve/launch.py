@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 import sysconfig
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,8 +87,8 @@ def prepare(
     except OSError as error:
         raise MachineError(f"{error.filename} cannot be made ({error.strerror}): choose another folder") from error
     authority = f"[{host}]" if ":" in host else host
-    urls = [f"http://{authority}:{port}" for port in take_ports(host, ports)]
-    endpoints = Endpoints(*urls, pid=os.getpid())
+    inference, management, metrics = (f"http://{authority}:{port}" for port in take_ports(host, ports))
+    endpoints = Endpoints(inference, management, metrics, os.getpid())
     (work_dir / "config.properties").write_text(properties(endpoints, model_store, authorize=not closed))
     (work_dir / "log4j2.xml").write_text(LOGGING)
     (work_dir / ENDPOINTS).write_text(json.dumps(asdict(endpoints), indent=2) + "\n")
@@ -153,24 +153,26 @@ def environment(work_dir: Path) -> dict[str, str]:
     if root != Path(sysconfig.get_path("purelib")):
         kept["PYTHONPATH"] = str(root)  # run from a checkout: the workers start in the model's folder
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
-    return kept | one_thread | {
-        "TMPDIR": str(work_dir / "tmp"),
-        "LOG_LOCATION": str(work_dir / "tmp"),
-        "METRICS_LOCATION": str(work_dir / "tmp"),
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-    }
+    return (
+        kept
+        | one_thread
+        | {
+            "TMPDIR": str(work_dir / "tmp"),
+            "LOG_LOCATION": str(work_dir / "tmp"),
+            "METRICS_LOCATION": str(work_dir / "tmp"),
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
 def take_ports(host: str, wanted: tuple[int, int, int]) -> list[int]:
     """The ports, each 0 replaced by a free one. Raises MachineError for one that is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     taken: list[int] = []
-    probes = []
-    try:
+    with ExitStack() as probes:
         for port in wanted:
-            probe = socket.socket(family)
-            probes.append(probe)
+            probe = probes.enter_context(socket.socket(family))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -179,10 +181,6 @@ def take_ports(host: str, wanted: tuple[int, int, int]) -> list[int]:
                 reason = getattr(error, "strerror", None) or error
                 raise MachineError(f"cannot listen on {host} port {port} ({reason}): choose another port") from error
             taken.append(probe.getsockname()[1])
-    finally:
-        for probe in probes:
-            with closing(probe):
-                pass
     return taken
 
 

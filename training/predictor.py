@@ -66,14 +66,14 @@ class Predictor:
         logits = np.empty((len(encoded), len(STARS)))
         order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].input_ids), reverse=True)
         with torch.inference_mode():
-            for start in range(0, len(order), self.batch_size):
+            for batch, start in enumerate(range(0, len(order), self.batch_size)):
                 rows = order[start : start + self.batch_size]
                 ids, types = pad([encoded[row] for row in rows])
                 inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(ids != 0).long()}
                 if self._segments:
                     inputs["token_type_ids"] = torch.from_numpy(types)
                 logits[rows] = self._model(**inputs).logits.double().numpy()
-                if progress:
+                if progress and (batch % 10 == 9 or start + len(rows) == len(order)):
                     progress((start + len(rows)) / len(order))
         return logits
 

@@ -152,7 +152,7 @@ def execute(
         outputs.mkdir(parents=True, exist_ok=True)
         started.write_text(fingerprint, encoding="utf-8")
         began = time.monotonic()
-        facts = stage.run(config, inputs, outputs, report)
+        facts = stage.run(config, _Inputs(inputs), outputs, report)
         facts |= {
             "stage": stage.NAME,
             "fingerprint": fingerprint,
@@ -170,6 +170,13 @@ def execute(
             "Free some space or choose another folder, then run it again: it goes on where it was"
         ) from error
     return facts
+
+
+class _Inputs(dict[str, Path]):
+    """The inputs by name; one that was not given is a ConfigError."""
+
+    def __missing__(self, name: str) -> Path:
+        raise ConfigError(f"the input {name!r} is missing: give its folder, on the command line as --input {name}=PATH")
 
 
 def load_config(

@@ -49,7 +49,11 @@ class TorchServe:
         path = f"/predictions/{self._name}/{version}"
         response = await _send(self._inference, "POST", path, json=body)
         if response.status_code != 200:
-            raise _prediction_error(response, version)
+            error = _prediction_error(response, version)
+            # TorchServe has the same words for a full queue and for a worker that has died.
+            if isinstance(error, BackendOverloaded) and not (await self.loaded()).get(version):
+                raise BackendUnavailable(f"no worker has release {version} right now: one is being started") from error
+            raise error
         try:
             return _scored(response.json(), len(reviews))
         except (ValueError, KeyError, TypeError) as error:

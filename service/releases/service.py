@@ -149,6 +149,7 @@ class Releases:
                 raise
             self._previous = None  # it went with the old server; a rollback loads it again
             self._serve(serving)
+            await self._claim(version)
             await self._tidy()
 
     async def _promote(self, version: str, by: str) -> Manifest:
@@ -189,14 +190,19 @@ class Releases:
         return math.ceil(self._settings.limits.deadline_seconds * HANGS_AFTER)
 
     def _point(self, version: str, by: str) -> None:
-        """Move the production channel; where it did not exist, from the version that was in service without it."""
+        """Move the production channel, unless somebody else moves it at the same time."""
         etag = None
-        try:
+        with suppress(NotFound):
             etag = channels.read(self._store, self._name, PRODUCTION)[1]
-        except NotFound:
-            if self.current is not None:
-                etag = channels.point(self._store, self._name, PRODUCTION, self.current, by, None)[1]
         channels.point(self._store, self._name, PRODUCTION, version, by, etag)
+
+    async def _claim(self, version: str) -> None:
+        """Let a store without a production channel say what is in production now: rollback needs to know.
+
+        A store that cannot be written to still serves.
+        """
+        with suppress(StarsError):
+            await run_sync(channels.point, self._store, self._name, PRODUCTION, version, "gateway", None)
 
     async def _tidy(self) -> None:
         """Unload what is neither in service nor kept for rollback. It only costs memory, so a failure can wait."""

@@ -88,8 +88,6 @@ FULL = {"code": 503, "type": "ServiceUnavailableException", "message": 'Model "m
     ("answer", "expected"),
     [
         (_answer(404, {"code": 404, "type": "ModelNotFoundException", "message": "Model not found: m"}), NotLoaded),
-        (_answer(503, FULL), BackendOverloaded),
-        (_answer(507, {"code": 507, "type": "InternalServerException", "message": "full"}), BackendOverloaded),
         (_answer(500, {"code": 500, "type": "InternalServerException", "message": "Worker died."}), BackendUnavailable),
         (_answer(503, {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}), BackendError),
         (_answer(400, {"error": {"type": "malformed", "message": "no"}}), BackendError),
@@ -106,6 +104,19 @@ FULL = {"code": 503, "type": "ServiceUnavailableException", "message": 'Model "m
 def test_each_failure_has_its_exception(answer: bytes, expected: type[Exception]) -> None:
     with pytest.raises(expected) as caught:
         _predict(answer)
+    assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [([{"status": "READY"}], BackendOverloaded), ([{"status": "UNLOADING"}], BackendUnavailable)],
+)
+@pytest.mark.parametrize("full", [_answer(503, FULL), _answer(507, {"code": 507, "message": "full"})])
+def test_a_full_queue_is_told_from_a_worker_that_died(
+    full: bytes, workers: list[dict[str, str]], expected: type[Exception]
+) -> None:
+    with pytest.raises(expected) as caught:
+        _predict(full, _answer(200, [{"modelVersion": "v1", "workers": workers}]))
     assert type(caught.value) is expected
 
 

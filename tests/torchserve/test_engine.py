@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from contracts.errors import ModelError
 from contracts.release import Release
 from contracts.tokens import Encoded
+from torchserve import network
 from torchserve.engine import TorchEngine, runs
 from torchserve.network import ROWS_MOST
 
@@ -79,6 +80,19 @@ def test_float16_weights_are_computed_in_float32(tiny_release: Release, tmp_path
     np.testing.assert_allclose(found, reference(folder, batch), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("model_type", ["bert", "distilbert"])
+def test_without_onednn_the_logits_are_the_same(
+    build_release: Build, monkeypatch: pytest.MonkeyPatch, model_type: str
+) -> None:
+    folder = build_release(version="plain", seed=8, model_type=model_type).folder
+    batch = reviews([5, 128, 60])
+    packed = TorchEngine(folder, 128).infer(batch)
+    monkeypatch.setattr(network, "_can_pack", lambda: False)
+    plain = TorchEngine(folder, 128)
+    plain.warm_up()
+    np.testing.assert_allclose(plain.infer(batch), packed, rtol=0, atol=1e-5)
+
+
 def test_no_reviews_are_no_logits(tiny_release: Release) -> None:
     assert TorchEngine(tiny_release.folder, 128).infer([]).shape == (0, 5)
 
@@ -90,13 +104,13 @@ def test_the_engine_takes_one_thread(tiny_release: Release) -> None:
 
 
 def test_runs_are_bounded_and_in_order() -> None:
-    batch = reviews([128, 128, 128, 128, 1, 512, 600, 3, 4])
+    batch = reviews([256, 256, 256, 1, ROWS_MOST, ROWS_MOST + 1, 3, 4])
 
     found = list(runs(batch))
 
     assert [each for run in found for each in run] == batch
-    assert [[len(each.input_ids) for each in run] for run in found] == [[128] * 4, [1], [512], [600], [3, 4]]
-    assert ROWS_MOST == 512
+    lengths = [[len(each.input_ids) for each in run] for run in found]
+    assert lengths == [[256] * 3, [1], [ROWS_MOST], [ROWS_MOST + 1], [3, 4]]
 
 
 def pickled(folder: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,22 @@ def assert_golden(torchserve: Any, client: httpx.Client, release: Release) -> No
         assert prediction["logits"] == pytest.approx(case.logits, abs=1e-5)
 
 
+@contextmanager
+def paused(torchserve: Any, client: httpx.Client, release: Release) -> Iterator[None]:
+    """The release's worker does nothing until `resume`, or the end of the block."""
+    [worker] = workers(torchserve, client, release)
+    os.kill(worker["pid"], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        resume(torchserve, client, release)
+
+
+def resume(torchserve: Any, client: httpx.Client, release: Release) -> None:
+    [worker] = workers(torchserve, client, release)
+    os.kill(worker["pid"], signal.SIGCONT)
+
+
 class TestProtocol:
     def test_golden_cases_through_the_whole_server(
         self, torchserve: Any, client: httpx.Client, served: Release
@@ -107,9 +124,7 @@ class TestProtocol:
         assert kinds == ["blank_text", "invalid_review", "invalid_review", "text_too_long"]
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"reviews": [NaN]}', b"[1]", b'{"reviews": []}'])
-    def test_a_malformed_body_is_400(
-        self, torchserve: Any, client: httpx.Client, served: Release, body: bytes
-    ) -> None:
+    def test_a_malformed_body_is_400(self, torchserve: Any, client: httpx.Client, served: Release, body: bytes) -> None:
         response = predict(torchserve, client, served, body)
         assert response.status_code == 400
         assert response.json()["error"]["type"] == "malformed"
@@ -145,20 +160,21 @@ class TestProtocol:
 
     def test_a_full_queue_is_503_at_once(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         limits = httpx.Limits(max_connections=None)
-        with httpx.Client(timeout=LOAD_SECONDS, trust_env=False, limits=limits) as many:
-            with paused(torchserve, client, served), ThreadPoolExecutor(140) as pool:
-                sent = [pool.submit(predict, torchserve, many, served, reviews("Good.")) for _ in range(140)]
-                refused = wait_for(lambda: [each for each in sent if each.done()])
-                resume(torchserve, client, served)
-                answers = [each.result() for each in sent]
+        with (
+            httpx.Client(timeout=LOAD_SECONDS, trust_env=False, limits=limits) as many,
+            paused(torchserve, client, served),
+            ThreadPoolExecutor(140) as pool,
+        ):
+            sent = [pool.submit(predict, torchserve, many, served, reviews("Good.")) for _ in range(140)]
+            refused = wait_for(lambda: [each for each in sent if each.done()])
+            resume(torchserve, client, served)
+            answers = [each.result() for each in sent]
 
         assert refused[0].result().status_code == 503
         assert refused[0].result().json()["type"] == "ServiceUnavailableException"
         assert {answer.status_code for answer in answers} == {200, 503}
 
-    def test_a_worker_that_is_killed_comes_back(
-        self, torchserve: Any, client: httpx.Client, served: Release
-    ) -> None:
+    def test_a_worker_that_is_killed_comes_back(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         [worker] = workers(torchserve, client, served)
         os.kill(worker["pid"], signal.SIGSTOP)
         with ThreadPoolExecutor(1) as pool:
@@ -170,25 +186,6 @@ class TestProtocol:
         wait_for(lambda: workers(torchserve, client, served)[0]["pid"] not in {worker["pid"], -1})
         wait_ready(torchserve, client, served)
         assert_golden(torchserve, client, served)
-
-
-class paused:
-    """The release's worker does nothing until `resume`, or the end of the block."""
-
-    def __init__(self, torchserve: Any, client: httpx.Client, release: Release) -> None:
-        self.of = (torchserve, client, release)
-
-    def __enter__(self) -> None:
-        [worker] = workers(*self.of)
-        os.kill(worker["pid"], signal.SIGSTOP)
-
-    def __exit__(self, *_error: object) -> None:
-        resume(*self.of)
-
-
-def resume(torchserve: Any, client: httpx.Client, release: Release) -> None:
-    [worker] = workers(torchserve, client, release)
-    os.kill(worker["pid"], signal.SIGCONT)
 
 
 class TestSwap:
@@ -275,7 +272,7 @@ class TestClosed:
     def test_who_reaches_the_management_port_owns_the_machine(
         self, torchserve: Any, client: httpx.Client, served: Release, tmp_path: Path
     ) -> None:
-        """TorchServe 0.12 loads any folder by its absolute path: why the port stays on loopback (docs/torchserve.md)."""
+        """TorchServe 0.12 loads any folder that is named by its absolute path: see docs/torchserve.md."""
         outside = write_model_folder(served, tmp_path)
         parameters = {"url": str(outside), "initial_workers": "0", "model_name": "intruder"}
         assert client.post(f"{torchserve.management}/models", params=parameters).status_code in {200, 202}
@@ -289,9 +286,7 @@ class TestClosed:
         assert secret not in torchserve.log.read_text()
         assert not [path for path in files if secret.encode() in path.read_bytes()]
 
-    def test_requests_write_nothing_into_the_log(
-        self, torchserve: Any, client: httpx.Client, served: Release
-    ) -> None:
+    def test_requests_write_nothing_into_the_log(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         before = torchserve.log.read_text()
         for _ in range(5):
             predict(torchserve, client, served, reviews("Good."))
@@ -322,5 +317,3 @@ def test_workers_are_configured_as_asked(
     assert delete(torchserve, client, release) == 200
     names = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout")
     assert [found[name] for name in names] == [3, 3, 5, 7, 11, 13]
-
-

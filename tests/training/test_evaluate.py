@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +130,15 @@ def test_the_floor_is_passed_only_by_more() -> None:
     evaluate.check_floor(measured(0.21), measured(0.2), "majority")
     with pytest.raises(GateError, match="the tfidf baseline 55.0%"):
         evaluate.check_floor(measured(0.55), measured(0.55), "tfidf")
+
+
+@pytest.mark.slow
+def test_it_runs_as_a_module_and_names_a_missing_input(tiny_inputs: dict[str, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training.evaluate", "--output", str(tmp_path / "out")]
+    command += ["--set", "beat_baseline=false", "--input", f"prepare={tiny_inputs['prepare']}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: the input 'convert' is missing")
+    command += ["--input", f"convert={tiny_inputs['convert']}"]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    assert read_facts(tmp_path / "out")["verdict"] == "promote"
