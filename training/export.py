@@ -27,6 +27,7 @@ from contracts.release import (
     file_entries,
     publish,
     read_manifest,
+    versions,
     write_manifest,
 )
 from contracts.store import ObjectStore, open_store
@@ -69,7 +70,7 @@ class Config(StageConfig):
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
     """Inputs `prepare`, `train`, `convert`, `evaluate`. Writes release/ and publishes it to the store.
 
-    The candidate channel then points at it, and production too when it pointed nowhere. Interrupted after the release
+    The candidate channel then points at it, and production too when it is the store's only release. Interrupted after the release
     was complete, it publishes that very release. Raises GateError when half precision changes too many predictions.
     """
     store = open_store(config.store)  # a wrong URL is said before the work
@@ -235,10 +236,12 @@ def _point(store: ObjectStore, manifest: Manifest, channel: str) -> None:
 
 
 def _point_first(store: ObjectStore, manifest: Manifest) -> bool:
-    """Make the release the one in production unless there is one already."""
+    """Put the only release of a store into production. Where there are others, one of them may be serving."""
     try:
         channels.read(store, manifest.name, channels.PRODUCTION)
     except NotFound:
+        if versions(store, manifest.name) != [manifest.version]:
+            return False
         channels.point(store, manifest.name, channels.PRODUCTION, manifest.version, PUBLISHER, None)
         return True
     return False
