@@ -70,8 +70,9 @@ class Config(StageConfig):
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
     """Inputs `prepare`, `train`, `convert`, `evaluate`. Writes release/ and publishes it to the store.
 
-    The candidate channel then points at it, and production too when it is the store's only release. Interrupted after the release
-    was complete, it publishes that very release. Raises GateError when half precision changes too many predictions.
+    The candidate channel then points at it, and production too when it is the store's only release. Interrupted after
+    the release was complete, it publishes that very release. Raises GateError when half precision changes too many
+    predictions.
     """
     store = open_store(config.store)  # a wrong URL is said before the work
     folder = outputs / "release"
