@@ -127,7 +127,7 @@ def write_model_folder(release: Release, model_store: Path, settings: WorkerSett
             for path, text in written.items():
                 (scratch / path).parent.mkdir(exist_ok=True)
                 (scratch / path).write_text(text, encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             scratch.rename(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -153,15 +153,25 @@ def _archive_manifest(release: Release) -> str:
 
 def _is_sound(folder: Path, release: Release, written: dict[Path, str]) -> bool:
     """Whether the folder holds exactly what would be written now. A worker may be reading it, so it had better stay."""
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         return False
-    found = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
-    if found != {*map(Path, MODEL_FILES), *written}:
+    found = list(folder.rglob("*"))
+    expected = {*map(Path, MODEL_FILES), *written}
+    names = {path.relative_to(folder) for path in found if not path.is_dir()}
+    if names != expected or any(path.is_symlink() for path in found):
         return False
-    texts = all((folder / path).read_text(encoding="utf-8") == text for path, text in written.items())
     listed = {name: entry for name, entry in release.manifest.files.items() if name in MODEL_FILES}
     listed[MANIFEST] = FileEntry.of(release.folder / MANIFEST)
-    return texts and all(FileEntry.of(folder / name) == entry for name, entry in listed.items())
+    return all((folder / path).read_bytes() == text.encode() for path, text in written.items()) and all(
+        FileEntry.of(folder / name) == entry for name, entry in listed.items()
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -47,6 +47,7 @@ SOURCES = (
     "training/labelled.py",
     "training/predictor.py",
     "training/report.py",
+    "contracts/tokens.py",
 )
 TEST_LOGITS = "test_logits.npy"
 

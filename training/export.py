@@ -49,6 +49,7 @@ SOURCES = (
     "training/predictor.py",
     "contracts/manifest.py",
     "contracts/release.py",
+    "contracts/tokens.py",
 )
 STAGES = ("prepare", "train", "convert", "evaluate")
 MOST_CHANGED = 0.001

@@ -36,7 +36,7 @@ def metrics_table(models: Mapping[str, Mapping[str, Mapping[str, float]]]) -> st
 def slices_tables(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """A table each by category, by length and by star."""
     columns = [name for name in COLUMNS if name in ("accuracy", "mae", "within_one")]
-    return "\n\n".join(
+    tables = [
         table(
             [SLICE_TITLES[by], "rows", *(COLUMNS[name] for name in columns)],
             [
@@ -45,7 +45,9 @@ def slices_tables(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             ],
         )
         for by, groups in slices.items()
-    )
+    ]
+    # Of three rows that are all right, every resample is all right too.
+    return "\n\n".join([*tables, "Intervals of slices with fewer than about 30 rows are too narrow to trust."])
 
 
 def confusion_table(matrix: list[list[int]]) -> str:

@@ -19,7 +19,7 @@ PATIENCE = 600.0
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "contracts.cli", "pipeline", "run", "--preset", "tiny", "--set", "train.epochs=1"]
+    command = [sys.executable, "-m", "contracts.cli", "pipeline", "run", "--preset", "tiny"]
     command += ["--data", f"{ROOT / 'examples' / 'reviews.tsv'}", "--store", "store", "--work", "work"]
     with (folder / "log").open("w") as log:
         # A session of its own, so that the whole group gets the signal as it does from a terminal.

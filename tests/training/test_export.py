@@ -118,6 +118,15 @@ def test_a_second_release_is_a_candidate_only(
     assert facts["largest_logit_change"] < 1e-5
 
 
+def test_production_that_was_taken_away_is_not_filled_unasked(inputs: dict[str, Path], tmp_path: Path) -> None:
+    config = export.Config(store=str(tmp_path / "store"))
+    execute(export, config, inputs, tmp_path / "one", Recorder())
+    (tmp_path / "store" / "channels" / NAME / "production.json").unlink()
+    second = config.model_copy(update={"weights_dtype": "float32"})
+    assert execute(export, second, inputs, tmp_path / "two", Recorder())["production"] is False
+    assert not (tmp_path / "store" / "channels" / NAME / "production.json").exists()
+
+
 def test_a_candidate_is_judged_against_production_on_the_same_rows(
     exported: tuple[Path, Path, dict[str, Any]], inputs: dict[str, Path], tmp_path: Path
 ) -> None:

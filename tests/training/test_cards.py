@@ -1,0 +1,27 @@
+"""What the cards say depends on what is known."""
+
+from __future__ import annotations
+
+from training.cards import AMAZON_TERMS, UNKNOWN_TERMS, base_model_name, data_terms
+from training.report import interval, table
+
+
+def test_terms_are_those_stated_else_what_is_known_of_the_files() -> None:
+    assert data_terms("CC0", ["amazon_reviews_us_Gift_Card_v1_00.tsv.gz"]) == "CC0"
+    assert data_terms("", ["ours.tsv", "amazon_reviews_us_Gift_Card_v1_00.tsv.gz"]) == AMAZON_TERMS
+    assert data_terms("", ["ours.tsv"]) == UNKNOWN_TERMS
+
+
+def test_a_base_model_has_its_licence_where_we_know_it() -> None:
+    assert base_model_name("minilm") == "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
+    assert base_model_name("someone/else") == "someone/else"
+
+
+def test_shares_are_percentages_and_distances_are_not() -> None:
+    measured = {"value": 0.6125, "low": 0.6, "high": 0.625}
+    assert interval("accuracy", measured) == "61.3 % (60.0 % to 62.5 %)"
+    assert interval("mae", measured) == "0.613 (0.600 to 0.625)"
+
+
+def test_a_cell_cannot_end_its_column() -> None:
+    assert table(["a", "b"], [["x|y", "1"]]).splitlines() == ["| a | b |", "| --- | --: |", "| x\\|y | 1 |"]
