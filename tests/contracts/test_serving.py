@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,11 @@ def be_a_link(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change", [add_code, change_weights, change_handler, take_a_file, break_text, be_a_file, be_a_link]
 )
-def test_whatever_else_is_there_is_replaced(tiny_release: Release, tmp_path: Path, change: object) -> None:
+def test_whatever_else_is_there_is_replaced(
+    tiny_release: Release, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
     folder = write_model_folder(tiny_release, tmp_path)
-    change(folder)  # type: ignore[operator]
+    change(folder)
 
     assert write_model_folder(tiny_release, tmp_path) == folder
 

@@ -152,18 +152,20 @@ def test_workers_do_not_outlive_a_killed_java(own_torchserve: Any, tiny_release:
     folder = write_model_folder(tiny_release, server.model_store)
     parameters = {"url": folder.name, "initial_workers": "1", "synchronous": "false"}
     httpx.post(f"{server.management}/models", params=parameters, timeout=30).raise_for_status()
-    workers = wait_for(lambda: psutil.Process(server.pid).children(recursive=True))
+    described = f"{server.management}/models/review-stars/{tiny_release.manifest.version}"
+    wait_for(lambda: "READY" in httpx.get(described, timeout=30).text)
+    workers = psutil.Process(server.pid).children(recursive=True)
 
     os.kill(server.pid, signal.SIGKILL)
 
-    gone, alive = psutil.wait_procs(workers, timeout=60)
+    gone, alive = psutil.wait_procs(workers, timeout=20)
     assert gone and not alive
 
 
-def wait_for(look: Callable[[], list[psutil.Process]], seconds: float = 60) -> list[psutil.Process]:
+def wait_for(look: Callable[[], bool], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := look():
-            return found
+        if look():
+            return
         time.sleep(0.1)
-    pytest.fail("nothing came up")
+    pytest.fail(f"waited {seconds} s in vain")
