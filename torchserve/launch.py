@@ -194,10 +194,11 @@ def is_loopback(host: str) -> bool:
 
 def launch(
     model_store: Annotated[
-        Path | None, typer.Option(help="Folder of models that may be registered. [default: $STARS_HOME/model-store]")
+        Path | None,
+        typer.Option(help="Folder of models that may be registered.", show_default="$STARS_HOME/model-store"),
     ] = None,
     work_dir: Annotated[
-        Path | None, typer.Option(help="Configuration and temporary files. [default: $STARS_HOME/torchserve]")
+        Path | None, typer.Option(help="Configuration and temporary files.", show_default="$STARS_HOME/torchserve")
     ] = None,
     host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
     inference_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,

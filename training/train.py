@@ -167,7 +167,13 @@ class Trainer:
         self.best = tf.Variable(-1.0)
         self.history: list[dict[str, float]] = []
         state = tf.train.Checkpoint(
-            model=model, optimizer=self.optimizer, epoch=self.epoch, position=self.position, best=self.best
+            model=model,
+            optimizer=self.optimizer,
+            epoch=self.epoch,
+            position=self.position,
+            best=self.best,
+            # Keras does not hand these to TensorFlow; without them dropout would draw its first masks again.
+            seeds=[variable.value for variable in model.variables if "seed_generator" in variable.path],
         )
         self.checkpoints = tf.train.CheckpointManager(state, str(outputs / "checkpoints"), max_to_keep=1)
         if self.checkpoints.restore_or_initialize():

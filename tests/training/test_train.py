@@ -54,7 +54,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(base: Path, **changes: Any) -> train.Config:
-    given: dict[str, Any] = {"base_model": str(base), "epochs": 1, "batch_size": 4, "learning_rate": 3e-3}
+    given: dict[str, Any] = {"base_model": str(base), "epochs": 2, "batch_size": 4, "learning_rate": 3e-3}
     return train.Config(**given | {"precision": "float32", "seed": 3} | changes)
 
 
@@ -80,7 +80,7 @@ def trained(inputs: dict[str, Path], base: Path, tmp_path_factory: pytest.TempPa
 
 def test_it_learns_and_says_so(trained: Path) -> None:
     facts = read_facts(trained)
-    assert facts["steps"] == STEPS
+    assert facts["steps"] == 2 * STEPS
     assert facts["best_validation_accuracy"] > 0.9
     assert facts["validation"][-1]["mae"] < 0.2
     assert (trained / "mlflow.db").stat().st_size > 0
