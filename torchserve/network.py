@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -51,6 +51,15 @@ _DISTILBERT = {
 Read = Callable[[str, tuple[int, ...]], Tensor]
 """A tensor by its Hugging Face name, float32, checked to have the shape."""
 
+_ONEDNN = torch.ops.mkldnn._linear_pointwise
+
+
+class Affine(NamedTuple):
+    """Weight (out, in) and bias (out,) as they are stored."""
+
+    weight: Tensor
+    bias: Tensor
+
 
 class Norm(NamedTuple):
     """A layer norm's weight and bias, both (hidden,)."""
@@ -78,10 +87,15 @@ class Dense:
     def __call__(self, x: Tensor, gelu: bool = False) -> Tensor:
         if self._packed:
             kind, algorithm = ("gelu", "none") if gelu else ("none", "")
-            packed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, kind, [], algorithm)
-            return packed
+            return cast(Tensor, _ONEDNN(x, self._weight, self._bias, kind, [], algorithm))
         y = functional.linear(x, self._weight, self._bias)
         return functional.gelu(y) if gelu else y
+
+    def onto(self, residual: Tensor, x: Tensor) -> Tensor:
+        """The layer's output for x, added to the residual."""
+        if self._packed:
+            return cast(Tensor, _ONEDNN.binary(x, residual, self._weight, self._bias, "add"))
+        return functional.linear(x, self._weight, self._bias).add_(residual)
 
 
 def _can_pack() -> bool:
@@ -130,16 +144,78 @@ class Shape(NamedTuple):
         return cls(distil, vocabulary, positions, segments, hidden, inner, blocks, heads, epsilon)
 
 
-class Block(NamedTuple):
-    """One transformer block. Queries are scaled by 1 / sqrt(head size) in the weights."""
+class SelfAttention:
+    """Multi-head attention within each review. Queries are scaled by 1 / sqrt(head size) in the weights."""
 
-    query: Dense
-    key_value: Dense
+    def __init__(self, heads: int, query: Affine, key: Affine, value: Affine) -> None:
+        self._heads = heads
+        parts = (_scaled(query, heads), key, value)
+        self.project = Dense(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
+
+    def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
+        """(rows, hidden) in and out.
+
+        For reviews' short sequences and small heads, two batched products and a softmax beat PyTorch's fused attention.
+        """
+        projected = self.project(x).view(len(x), 3, self._heads, -1)
+        mixed = torch.zeros_like(x)
+        row = 0
+        for length in lengths:
+            query, key, value = projected[row : row + length].permute(1, 2, 0, 3)  # (heads, length, head size) each
+            weights = torch.bmm(query, key.transpose(1, 2)).softmax(-1)  # (heads, length, length)
+            review = mixed[row : row + length].view(length, self._heads, -1)
+            review.copy_(torch.bmm(weights, value).transpose(0, 1))
+            row += length
+        return mixed
+
+
+class FirstTokenAttention:
+    """What SelfAttention gives each review's first token, without projecting the others.
+
+    With one query q a review, its products with the keys W x + b are those of (W' q) with x, but for a term that is the
+    same for all x and drops out of the softmax; and the weighted sum of the values is V applied to that of the x.
+    """
+
+    def __init__(self, heads: int, query: Affine, key: Affine, value: Affine) -> None:
+        self._heads = heads
+        self._query = _scaled(query, heads)
+        hidden = len(query.bias)
+        self._key = key.weight.view(heads, -1, hidden)
+        self._value = value.weight.view(heads, -1, hidden)
+        self._value_bias = value.bias
+
+    def __call__(self, x: Tensor, firsts: Tensor, lengths: Sequence[int]) -> Tensor:
+        """(rows, hidden) in, (reviews, hidden) out."""
+        query = functional.linear(firsts, self._query.weight, self._query.bias).view(len(firsts), self._heads, -1)
+        query = torch.bmm(query.transpose(0, 1), self._key).transpose(0, 1)  # (reviews, heads, hidden)
+        mixed = torch.empty(query.shape)
+        row = 0
+        for index, length in enumerate(lengths):
+            review = x[row : row + length]
+            weights = torch.mm(query[index], review.t()).softmax(-1)  # (heads, length)
+            torch.mm(weights, review, out=mixed[index])
+            row += length
+        values = torch.bmm(mixed.transpose(0, 1), self._value.transpose(1, 2))  # (heads, reviews, head size)
+        return values.transpose(0, 1).reshape(len(firsts), -1) + self._value_bias
+
+
+def _scaled(query: Affine, heads: int) -> Affine:
+    scale = (len(query.bias) / heads) ** -0.5
+    return Affine(query.weight * scale, query.bias * scale)
+
+
+class FeedForward(NamedTuple):
+    """The part of a transformer block behind its attention."""
+
     attended: Dense
     attended_norm: Norm
     inner: Dense
     outer: Dense
     outer_norm: Norm
+
+    def __call__(self, x: Tensor, mixed: Tensor) -> Tensor:
+        x = self.attended_norm(self.attended.onto(x, mixed))
+        return self.outer_norm(self.outer.onto(x, self.inner(x, gelu=True)))
 
 
 class Network:
@@ -148,9 +224,10 @@ class Network:
     def __init__(self, shape: Shape, read: Read) -> None:
         self.shape = shape
         hidden, root = shape.hidden, "distilbert" if shape.distil else "bert"
+        names = _DISTILBERT if shape.distil else _BERT
 
-        def affine(name: str, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-            return read(f"{name}.weight", (rows, columns)), read(f"{name}.bias", (rows,))
+        def affine(name: str, rows: int, columns: int) -> Affine:
+            return Affine(read(f"{name}.weight", (rows, columns)), read(f"{name}.bias", (rows,)))
 
         def norm(name: str) -> Norm:
             return Norm(read(f"{name}.weight", (hidden,)), read(f"{name}.bias", (hidden,)), shape.epsilon)
@@ -161,16 +238,12 @@ class Network:
         if not shape.distil:
             self._segments = read(f"{embeddings}.token_type_embeddings.weight", (shape.segments, hidden))
         self._embedding_norm = norm(f"{embeddings}.LayerNorm")
-        names = _DISTILBERT if shape.distil else _BERT
-        scale = (hidden / shape.heads) ** -0.5
-        self._blocks = []
+        attentions, self._feed_forwards = [], []
         for index in range(shape.blocks):
             at = f"{root}.transformer.layer.{index}" if shape.distil else f"{root}.encoder.layer.{index}"
-            query, key, value = (affine(f"{at}.{names[part]}", hidden, hidden) for part in ("query", "key", "value"))
-            self._blocks.append(
-                Block(
-                    Dense(query[0] * scale, query[1] * scale),
-                    Dense(torch.cat([key[0], value[0]]), torch.cat([key[1], value[1]])),
+            attentions.append([affine(f"{at}.{names[part]}", hidden, hidden) for part in ("query", "key", "value")])
+            self._feed_forwards.append(
+                FeedForward(
                     Dense(*affine(f"{at}.{names['attended']}", hidden, hidden)),
                     norm(f"{at}.{names['attended_norm']}"),
                     Dense(*affine(f"{at}.{names['inner']}", shape.inner, hidden)),
@@ -178,6 +251,8 @@ class Network:
                     norm(f"{at}.{names['outer_norm']}"),
                 )
             )
+        self._attentions = [SelfAttention(shape.heads, *parts) for parts in attentions[:-1]]
+        self._last_attention = FirstTokenAttention(shape.heads, *attentions[-1])
         self._pooler = affine("pre_classifier" if shape.distil else "bert.pooler.dense", hidden, hidden)
         self._classifier = affine("classifier", LABELS, hidden)
 
@@ -185,21 +260,21 @@ class Network:
         """Logits of reviews of any lengths, in their order. At most ROWS_MOST tokens in all, or it gets slow."""
         lengths = [len(review.input_ids) for review in reviews]
         x = self._embed(reviews)  # (tokens, hidden)
-        for block in self._blocks[:-1]:
-            x = self._compute(block, x, x, lengths, lengths)
-        firsts = torch.tensor([0, *lengths[:-1]]).cumsum(0)  # (reviews,): where each begins
-        x = self._compute(self._blocks[-1], _whole_steps(x[firsts]), x, [1] * len(reviews), lengths)
-        pooled = functional.linear(x[: len(reviews)], *self._pooler)  # (reviews, hidden)
+        for attend, feed_forward in zip(self._attentions, self._feed_forwards, strict=False):
+            x = feed_forward(x, attend(x, lengths))
+        firsts = x[torch.tensor([0, *lengths[:-1]]).cumsum(0)]  # (reviews, hidden)
+        mixed = self._last_attention(x, firsts, lengths)
+        last = self._feed_forwards[-1](_whole_steps(firsts), _whole_steps(mixed))[: len(reviews)]
+        pooled = functional.linear(last, *self._pooler)
         return functional.linear(torch.relu(pooled) if self.shape.distil else torch.tanh(pooled), *self._classifier)
 
     def warm_up(self) -> None:
         """Let oneDNN prepare for all numbers of rows that there can be: a millisecond each, once a process."""
-        block = self._blocks[0]
         for rows in range(ROWS_STEP, ROWS_MOST + 1, ROWS_STEP):
             x = torch.zeros(rows, self.shape.hidden)
-            block.key_value(x)
-            block.attended(block.query(x))
-            block.outer(block.inner(x, gelu=True))
+            self._feed_forwards[0](x, x)
+            for attend in self._attentions[:1]:
+                attend(x, [ROWS_STEP])
 
     def _embed(self, reviews: Sequence[Encoded]) -> Tensor:
         ids = torch.tensor([token for review in reviews for token in review.input_ids])
@@ -209,33 +284,6 @@ class Network:
             types = torch.tensor([kind for review in reviews for kind in review.token_type_ids])
             x += functional.embedding(types, self._segments)
         return _whole_steps(self._embedding_norm(x))
-
-    def _compute(
-        self, block: Block, x: Tensor, context: Tensor, lengths: Sequence[int], context_lengths: Sequence[int]
-    ) -> Tensor:
-        """The block's output for x, which attends to the context of the same review."""
-        attended = self._attend(block.query(x), block.key_value(context), lengths, context_lengths)
-        x = block.attended_norm(block.attended(attended).add_(x))
-        return block.outer_norm(block.outer(block.inner(x, gelu=True)).add_(x))
-
-    def _attend(
-        self, queries: Tensor, keys_values: Tensor, lengths: Sequence[int], context_lengths: Sequence[int]
-    ) -> Tensor:
-        """Multi-head attention within each review, (rows, hidden).
-
-        For reviews' short sequences and small heads, two batched products and a softmax beat PyTorch's fused attention.
-        """
-        heads, size = self.shape.heads, self.shape.hidden // self.shape.heads
-        mixed = torch.zeros_like(queries)
-        row = context_row = 0
-        for length, context in zip(lengths, context_lengths, strict=True):
-            query = queries[row : row + length].view(length, heads, size).transpose(0, 1)  # (heads, length, size)
-            pair = keys_values[context_row : context_row + context].view(context, 2, heads, size)
-            key, value = pair.permute(1, 2, 0, 3)  # (heads, context, size) each
-            weights = torch.bmm(query, key.transpose(1, 2)).softmax(-1)  # (heads, length, context)
-            mixed[row : row + length].view(length, heads, size).copy_(torch.bmm(weights, value).transpose(0, 1))
-            row, context_row = row + length, context_row + context
-        return mixed
 
 
 def _whole_steps(x: Tensor) -> Tensor:

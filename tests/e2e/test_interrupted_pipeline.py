@@ -22,8 +22,14 @@ def start(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "contracts.cli", "pipeline", "run", "--preset", "tiny"]
     command += ["--data", f"{ROOT / 'examples' / 'reviews.tsv'}", "--store", "store", "--work", "work"]
     with (folder / "log").open("w") as log:
-        # A session of its own, so that the whole group gets the signal as it does from a terminal.
-        return subprocess.Popen(command, cwd=folder, stderr=log, start_new_session=True, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # so that the whole group gets the signal, as it does from a terminal
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )
 
 
 @pytest.mark.timeout(2 * PATIENCE)
