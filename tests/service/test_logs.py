@@ -69,6 +69,16 @@ def logged(torchserve: Any, tiny_release: Release, tmp_path: Path) -> Iterator[t
         process.wait(30)
 
 
+def wait_for_requests(log: Path, number: int) -> list[str]:
+    """The log's lines once so many requests are in it: a request is logged after its answer has been sent."""
+    until = time.monotonic() + 60
+    while True:
+        lines = log.read_text().splitlines()
+        if sum('"event": "request"' in line for line in lines) >= number or time.monotonic() > until:
+            return lines
+        time.sleep(0.05)
+
+
 def test_review_text_is_never_logged(
     logged: tuple[httpx.Client, Path],
     wait_ready: Callable[[httpx.Client], str],
@@ -112,7 +122,7 @@ def test_review_text_is_never_logged(
     mistake = statuses[-1].json()["error"]
     assert mistake["type"] == "internal"
 
-    lines = log.read_text().splitlines()
+    lines = wait_for_requests(log, len(statuses))
     events = [json.loads(line) for line in lines]
     assert CANARY not in "\n".join(lines).lower()
     assert CANARY not in torchserve.log.read_text().lower()

@@ -56,6 +56,12 @@ def workers(torchserve: Any, client: httpx.Client, release: Release) -> list[dic
     return list(found["workers"])
 
 
+def waiting(torchserve: Any, client: httpx.Client, release: Release) -> int:
+    """Requests in the release's queue, which its worker has not taken yet."""
+    [found] = client.get(f"{torchserve.management}/models/{NAME}/{release.manifest.version}").json()
+    return int(found["jobQueueStatus"]["pendingRequests"])
+
+
 def wait_for(look: Callable[[], Any], seconds: float = LOAD_SECONDS) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -144,15 +150,18 @@ class TestProtocol:
         self, torchserve: Any, client: httpx.Client, served: Release
     ) -> None:
         bodies = [reviews("Good."), reviews("Bad."), b"{", reviews("Good.", ""), reviews("Fine.")]
-        with paused(torchserve, client, served), ThreadPoolExecutor(len(bodies) + 1) as pool:
-            first = pool.submit(predict, torchserve, client, served, reviews("First."))
-            time.sleep(1)  # it goes to the worker alone; the others wait in the queue
+        with paused(torchserve, client, served), ThreadPoolExecutor(3 + len(bodies)) as pool:
+            # The stopped worker takes one batch. Only then do requests stay in the queue, and these make one batch.
+            taken = [pool.submit(predict, torchserve, client, served, reviews("First."))]
+            while not waiting(torchserve, client, served):
+                taken.append(pool.submit(predict, torchserve, client, served, reviews("Next.")))
+                time.sleep(0.5)
             rest = [pool.submit(predict, torchserve, client, served, body) for body in bodies]
-            time.sleep(1)
+            wait_for(lambda: waiting(torchserve, client, served) == len(bodies) + 1)
             resume(torchserve, client, served)
             answers = [each.result() for each in rest]
 
-        assert first.result().status_code == 200
+        assert {each.result().status_code for each in taken} == {200}
         assert [answer.status_code for answer in answers] == [200, 200, 400, 200, 200]
         good = [answer.json() for answer in answers if answer.status_code == 200]
         assert len({answer["infer_ms"] for answer in good}) == 1, "one run of the engine for all of them"
