@@ -198,14 +198,16 @@ def torchserve(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "torchserve.launch", *words], stdout=log, stderr=log)
     try:
-        while process.poll() is None and time.perf_counter() - began < START_SECONDS:
-            with suppress(OSError, ValueError, httpx.TransportError):
-                server = json.loads((folder / "work" / "endpoints.json").read_text())
-                if httpx.get(f"{server['inference']}/ping", trust_env=False).status_code == 200:
-                    yield process, server | {"seconds": time.perf_counter() - began}
-                    return
+        server: dict[str, Any] = {}
+        while not server:
+            if process.poll() is not None or time.perf_counter() - began > START_SECONDS:
+                sys.exit(f"TorchServe did not start:\n{(folder / 'log').read_text()}")
             time.sleep(0.05)
-        sys.exit(f"TorchServe did not start:\n{(folder / 'log').read_text()}")
+            with suppress(OSError, ValueError, httpx.TransportError):
+                found = json.loads((folder / "work" / "endpoints.json").read_text())
+                if httpx.get(f"{found['inference']}/ping", trust_env=False).status_code == 200:
+                    server = found
+        yield process, server | {"seconds": time.perf_counter() - began}
     finally:
         process.terminate()
         process.wait()
