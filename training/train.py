@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +83,27 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass
+class Throughput:
+    """What the steps of this process did. The first step of each shape compiles it, and is left out."""
+
+    seconds: float = 0.0
+    reviews: int = 0
+    tokens: int = 0
+    shapes: set[tuple[int, ...]] = field(default_factory=set)
+
+    def add(self, shape: tuple[int, ...], tokens: int, seconds: float) -> None:
+        """A step over inputs of `shape` (reviews, …), of so many padded tokens, took so long."""
+        if shape in self.shapes:
+            self.seconds += seconds
+            self.reviews += shape[0]
+            self.tokens += tokens
+        self.shapes.add(shape)
+
+    def per_second(self, amount: int) -> float:
+        return amount / self.seconds if self.seconds else 0.0
 
 
 def precision_for(choice: str, cpu_flags: str | None = None) -> str:
@@ -209,24 +230,23 @@ class Trainer:
         """Train what is left of the run; the facts of the whole."""
         rows = self._features() if self.frozen else {"train": self.train.tokens, "validation": self.validation.tokens}
         lengths = self.train.tokens.lengths
-        began, seen, padded, saved = time.monotonic(), 0, 0, time.monotonic()
+        throughput, saved = Throughput(), time.monotonic()
         losses: list[float] = []
-        step_zero = int(self.epoch) * self.batches + int(self.position)
         try:
             while (epoch := int(self.epoch)) * self.batches < self.total:
                 plan = plan_epoch(lengths, self.config.batch_size, self.config.window, self.config.seed, epoch)
                 plan = plan[: self.total - epoch * self.batches]
                 for at in range(int(self.position), len(plan)):
+                    began = time.monotonic()
                     inputs = self._inputs(rows["train"], plan[at])
                     losses.append(float(self.step(inputs, *self._targets(plan[at]))))
                     self.position.assign(at + 1)
-                    seen += len(plan[at])
-                    padded += plan[at].size * (1 if self.frozen else inputs[0].shape[1])
+                    shape = inputs.shape if self.frozen else inputs[0].shape
+                    tokens = len(plan[at]) if self.frozen else inputs[0].size
+                    throughput.add(shape, tokens, time.monotonic() - began)
                     done = epoch * self.batches + at + 1
-                    if done == step_zero + 1:  # the first step traces the graph: not part of the rate
-                        began, seen, padded = time.monotonic(), 0, 0
                     if done % 50 == 0 or at + 1 == len(plan):
-                        self._tell(done, seen, began, losses)
+                        self._tell(done, throughput.per_second(throughput.reviews), losses)
                         losses = []
                     if time.monotonic() - saved > self.config.checkpoint_minutes * 60:
                         self.checkpoints.save()
@@ -237,20 +257,18 @@ class Trainer:
             if not any(np.isnan(losses)):
                 self.checkpoints.save()
             raise
-        seconds = time.monotonic() - began
         return {
             "steps": self.total,
-            "reviews_per_second": round(seen / seconds, 2) if seconds else 0.0,
-            "tokens_per_second": round(padded / seconds, 1) if seconds else 0.0,
+            "reviews_per_second": round(throughput.per_second(throughput.reviews), 2),
+            "tokens_per_second": round(throughput.per_second(throughput.tokens), 1),
             "validation": self._read_history(),
             "best_validation_accuracy": round(float(self.best), 4),
         }
 
-    def _tell(self, done: int, seen: int, began: float, losses: list[float]) -> None:
+    def _tell(self, done: int, rate: float, losses: list[float]) -> None:
         loss = float(np.mean(losses))
         if np.isnan(loss):
             raise GateError("the loss is not a number: lower learning_rate, or set precision to float32")
-        rate = seen / max(time.monotonic() - began, 1e-9)
         left = (self.total - done) * self.config.batch_size / rate if rate else 0.0
         message = f"epoch {int(self.epoch) + 1}/{self.config.epochs:g}, loss {loss:.4f}, {rate:.0f} reviews/s, "
         self.report.progress(done / self.total, message + f"{left / 60:.0f} min left")
