@@ -28,8 +28,6 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from contracts.release import bundled_store
-
 EXAMPLES = Path(__file__).parent.parent / "examples" / "reviews.tsv"
 TURN_SECONDS = 5
 READY_SECONDS = 180
@@ -39,7 +37,7 @@ Body = Callable[[dict[str, str]], dict[str, Any]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", default=None, help="where the release is [the bundled store]")
+    parser.add_argument("--store", default=None, help="where the release is [the bundled one]")
     parser.add_argument("--rate", type=float, default=20, help="requests a second")
     parser.add_argument("--seconds", type=float, default=30, help="seconds of each way")
     args = parser.parse_args()
@@ -47,8 +45,8 @@ def main() -> None:
         home, port = Path(folder), probe.getsockname()[1]
         probe.close()
         started = time.perf_counter()
-        store = args.store or bundled_store()
-        words = ["up", "--no-worker", "--home", str(home), "--port", str(port), "--store", store]
+        words = ["up", "--no-worker", "--home", str(home), "--port", str(port)]
+        words += ["--store", args.store] if args.store else []
         process = subprocess.Popen([sys.executable, "-m", "contracts.cli", *words], stdout=subprocess.DEVNULL)
         try:
             version = wait_ready(process, f"http://127.0.0.1:{port}")

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
 from contracts import channels
-from contracts.errors import ConfigError, Conflict, MachineError, NotFound, ReleaseError, StoreError
+from contracts.errors import Conflict, MachineError, NotFound, ReleaseError, StoreError
 from contracts.inspection import inspect, verify
 from contracts.manifest import (
     DOCUMENT_LIMIT,
@@ -34,7 +35,8 @@ from contracts.manifest import (
     manifest_key,
     signing_key,
 )
-from contracts.store import FULL, ObjectStore, open_store, write_atomically
+from contracts.settings import Home
+from contracts.store import FULL, FileStore, ObjectStore, open_store, write_atomically
 from contracts.tokens import ReviewEncoder
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "Manifest",
     "Release",
     "bundled_store",
+    "default_store",
     "fetch",
     "file_entries",
     "find",
@@ -62,6 +65,8 @@ __all__ = [
 
 MODEL_NAME = "review-stars"
 STORE_VARIABLE = "STARS_STORE"
+BUNDLED = "the bundled release"
+"""Who moved a channel, when nobody did but the project itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,28 +200,54 @@ def resolve(store: ObjectStore, reference: str, name: str = MODEL_NAME) -> str:
 def find(reference: str, store: ObjectStore | None, into: Path, name: str = MODEL_NAME) -> Release:
     """The release that a `--release` flag means: a folder's path, "bundled", or anything that `resolve` takes.
 
-    Fetched under `into` where it is not a folder already. Without a store, versions and channels are the bundled one's.
+    Fetched under `into` where it is not a folder already. Without a store, versions and channels are the default one's.
     """
     if "/" in reference or Path(reference).is_dir():
         return Release.open(Path(reference).absolute())
-    if store is None or reference == "bundled":
-        store = open_store(bundled_store())
     if reference == "bundled":
-        try:
-            reference = resolve(store, channels.PRODUCTION, name)
-        except NotFound:
-            reference = "latest"
+        store, reference = bundled_store(), channels.PRODUCTION
+    store = store or default_store(Home.default())
     return fetch(store, name, resolve(store, reference, name), into)
 
 
-def bundled_store() -> str:
-    """The store with the release that comes with the project: releases/ of a checkout, else $STARS_STORE."""
-    checkout = Path(__file__).resolve().parent.parent / "releases"
-    if checkout.is_dir():
-        return checkout.as_uri()
+def bundled_store() -> FileStore:
+    """releases/ of a checkout: the store whose production is the release that comes with the project. Never written to.
+
+    Raises NotFound for an installation without one.
+    """
+    folder = Path(__file__).resolve().parent.parent / "releases"
+    if not folder.is_dir():
+        raise NotFound(f"no release comes with this installation: name a store with --store or {STORE_VARIABLE}")
+    return FileStore(folder)
+
+
+def default_store(home: Home) -> ObjectStore:
+    """The store that is meant where none is named: $STARS_STORE, else the one in the home folder.
+
+    The latter is given the bundled release, which stays its production, from one bundled release to the next, until
+    somebody promotes another.
+    """
     if chosen := os.environ.get(STORE_VARIABLE):
-        return chosen
-    raise ConfigError(f"no release comes with this installation: set {STORE_VARIABLE} to a release store's URL")
+        return open_store(chosen)
+    store = FileStore(home.create().store)
+    with suppress(NotFound):
+        _add_bundled(bundled_store(), store)
+    return store
+
+
+def _add_bundled(bundled: ObjectStore, store: ObjectStore) -> None:
+    version = resolve(bundled, channels.PRODUCTION)
+    if version not in versions(store):
+        with TemporaryDirectory(prefix="stars-") as folder, suppress(Conflict):  # another process was faster
+            release = fetch(bundled, MODEL_NAME, version, Path(folder))
+            publish(store, release.folder, release.manifest)
+    etag = None
+    with suppress(NotFound):
+        production, etag = channels.read(store, MODEL_NAME, channels.PRODUCTION)
+        if production.by != BUNDLED:
+            return
+    with suppress(Conflict):
+        channels.point(store, MODEL_NAME, channels.PRODUCTION, version, BUNDLED, etag)
 
 
 def _download(store: ObjectStore, manifest: Manifest, folder: Path) -> None:

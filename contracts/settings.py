@@ -15,7 +15,7 @@ JOBS_VARIABLE = "STARS_JOBS_URL"
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder for everything that outlives a process but is no release: jobs, keys, fetched releases, runs."""
+    """The folder for everything that outlives a process: jobs, keys, releases, runs."""
 
     root: Path
 
@@ -32,6 +32,11 @@ class Home:
     @property
     def admin_key(self) -> Path:
         return self.root / "admin.key"
+
+    @property
+    def store(self) -> Path:
+        """The release store where no other is named."""
+        return self.root / "store"
 
     @property
     def model_store(self) -> Path:

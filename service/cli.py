@@ -17,7 +17,10 @@ app.add_typer(release_app, name="release")
 DEFAULT_URL = "http://127.0.0.1:8000"
 ASK_SECONDS = 30.0
 
-Store = Annotated[str | None, typer.Option(help="Where the releases are: a folder or URL. Default: the bundled one.")]
+Store = Annotated[
+    str | None,
+    typer.Option(help="Where the releases are: a folder or URL. Default: the home folder's."),
+]
 
 
 @app.command()
@@ -133,8 +136,7 @@ def promote(version: Annotated[str, typer.Argument(help="The version.")], store:
 
 
 def _open(store: str | None) -> Any:
-    from contracts.store import open_store
     from service.settings import load_settings
 
     settings = load_settings(**({"store": store} if store else {}))
-    return open_store(settings.store), settings.name
+    return settings.open_store(), settings.name

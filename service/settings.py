@@ -22,8 +22,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.errors import ConfigError
-from contracts.release import MODEL_NAME, bundled_store
+from contracts.release import MODEL_NAME, default_store
 from contracts.settings import Home, data_roots
+from contracts.store import ObjectStore, open_store
 
 KEY_LENGTH = 16
 """An admin key shorter than this could be guessed."""
@@ -82,7 +83,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     home: Path = Field(default_factory=lambda: Home.default().root)
-    store: str = Field(default_factory=bundled_store)
+    store: str | None = None
+    """Where releases come from. Default: the store in <home>."""
     name: str = MODEL_NAME
     inference_url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:8080")
     management_url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:8081")
@@ -121,6 +123,10 @@ class Settings(BaseSettings):
     @property
     def model_folder(self) -> Path:
         return self.model_store or self.paths.model_store
+
+    def open_store(self) -> ObjectStore:
+        """The store that releases come from. Raises ConfigError, StoreError."""
+        return open_store(self.store) if self.store else default_store(self.paths)
 
     @property
     def release_cache(self) -> Path:

@@ -22,7 +22,6 @@ from filelock import FileLock, Timeout
 
 from contracts import release
 from contracts.errors import ConfigError, MachineError
-from contracts.store import open_store
 from service.admin_key import keep_admin_key
 from service.releases.production import production_version
 from service.settings import Settings
@@ -75,7 +74,7 @@ def run(settings: Settings, worker: bool, say: Say) -> int:
         ) from None
     with lock:
         check_port_free(settings.host, settings.port)
-        store = open_store(settings.store)
+        store = settings.open_store()
         version = production_version(store, settings.name)
         release.fetch(store, settings.name, version, settings.release_cache)  # tells now what is wrong with it
         if worker and not all(map(find_spec, WORKER_NEEDS)):

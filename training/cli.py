@@ -77,7 +77,7 @@ def evaluate(
     release: Annotated[
         str, typer.Option(help="bundled, a release folder, a version, or a channel (production, candidate).")
     ] = "bundled",
-    store: Annotated[str | None, typer.Option(help="Store of a version or channel [the bundled store].")] = None,
+    store: Annotated[str | None, typer.Option(help="Store of a version or channel [the default store].")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many good rows only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -107,7 +107,9 @@ def _report(result: dict[str, Any]) -> Table:
 
 @app.command()
 def worker(
-    store: Annotated[str | None, typer.Option(help="Store that candidates are published to.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Store that candidates are published to [the default store].")
+    ] = None,
     home: Annotated[Path | None, typer.Option(help="Folder with the job store and the runs [$STARS_HOME].")] = None,
 ) -> None:
     """Take retraining jobs from the job store and run them, one at a time. SIGTERM puts the job back."""

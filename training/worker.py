@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from contracts.errors import JobError, LeaseLost, StarsError
 from contracts.jobs import Job, JobState, JobStore
 from contracts.manifest import explain
-from contracts.release import MODEL_NAME, STORE_VARIABLE, bundled_store
+from contracts.release import MODEL_NAME, default_store
 from contracts.settings import JOBS_VARIABLE, Home, allowed_data, data_roots
 from contracts.store import open_store
 from training.child import Child, RunLock, end_orphans, orphans
@@ -217,7 +217,7 @@ def serve(store: str | None = None, home: Path | None = None) -> int:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     worker = Worker(
-        open_store(store or os.environ.get(STORE_VARIABLE) or bundled_store()).url,
+        (open_store(store) if store else default_store(place)).url,
         JobStore(os.environ.get(JOBS_VARIABLE) or place.jobs_url),
         place.runs,
         roots=data_roots(place),

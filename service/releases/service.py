@@ -19,7 +19,6 @@ from contracts.channels import PRODUCTION
 from contracts.errors import BackendUnavailable, Conflict, NotFound, StarsError
 from contracts.manifest import Manifest
 from contracts.serving import WorkerSettings, write_model_folder
-from contracts.store import open_store
 from service.backend.protocol import Backend
 from service.errors import Busy, NotServing
 from service.logs import places
@@ -50,7 +49,7 @@ class Releases:
         self._backend = backend
         self._settings = settings
         self._metrics = metrics
-        self._store = open_store(settings.store)
+        self._store = settings.open_store()
         self._name = settings.name
         self._change = asyncio.Lock()
         self._look = asyncio.Event()

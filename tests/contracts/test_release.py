@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from contracts import channels
-from contracts.errors import ConfigError, Conflict, MachineError, NotFound, ReleaseError
+from contracts.errors import Conflict, MachineError, NotFound, ReleaseError
 from contracts.release import (
     MANIFEST,
     RELEASE_FILES,
@@ -25,6 +25,7 @@ from contracts.release import (
     Manifest,
     Release,
     bundled_store,
+    default_store,
     fetch,
     file_entries,
     find,
@@ -35,6 +36,7 @@ from contracts.release import (
     versions,
     write_manifest,
 )
+from contracts.settings import Home
 from contracts.store import FileStore
 
 Build = Callable[..., tuple[Path, Manifest]]
@@ -437,15 +439,62 @@ def test_find(store: FileStore, build: Build, tmp_path: Path, monkeypatch: pytes
     assert find("latest", store, tmp_path / "cache").folder == tmp_path / "cache" / NAME / "v1"
     with pytest.raises(ReleaseError, match="no release folder"):
         find("./nothing", store, tmp_path / "cache")
-    monkeypatch.setattr("contracts.release.bundled_store", lambda: store.url)
+    channels.point(store, NAME, "production", "v1", "ann", None)
+    monkeypatch.setattr("contracts.release.bundled_store", lambda: store)
     assert find("bundled", FileStore(tmp_path / "other"), tmp_path / "cache").manifest.version == "v1"
 
 
 def test_bundled_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("contracts.release.__file__", str(tmp_path / "contracts/release.py"))
-    with pytest.raises(ConfigError, match="STARS_STORE"):
+    with pytest.raises(NotFound, match="STARS_STORE"):
         bundled_store()
-    monkeypatch.setenv("STARS_STORE", "file:///elsewhere")
-    assert bundled_store() == "file:///elsewhere"
     (tmp_path / "releases").mkdir()
-    assert bundled_store() == (tmp_path / "releases").as_uri()
+    assert bundled_store().url == (tmp_path / "releases").as_uri()
+
+
+class TestDefaultStore:
+    @pytest.fixture
+    def bundled(self, store: FileStore, build: Build, monkeypatch: pytest.MonkeyPatch) -> FileStore:
+        """A store with v1 in production, as the one that comes with the project."""
+        publish(store, *build("v1"))
+        channels.point(store, NAME, "production", "v1", "ann", None)
+        monkeypatch.setattr("contracts.release.bundled_store", lambda: store)
+        return store
+
+    def upgrade(self, bundled: FileStore, build: Build) -> None:
+        publish(bundled, *build("v2"))
+        channels.point(bundled, NAME, "production", "v2", "ann", channels.read(bundled, NAME, "production")[1])
+
+    def test_begins_with_the_bundled_release_and_follows_it(
+        self, bundled: FileStore, build: Build, tmp_path: Path
+    ) -> None:
+        home = Home(tmp_path / "home")
+        before = bundled.list("")
+        for _ in range(2):
+            assert resolve(default_store(home), "production") == "v1"
+        assert fetch(default_store(home), NAME, "v1", tmp_path / "cache").manifest.version == "v1"
+        self.upgrade(bundled, build)
+        assert resolve(default_store(home), "production") == "v2"
+        assert versions(default_store(home)) == ["v1", "v2"]
+        assert set(before) <= set(bundled.list(""))
+
+    def test_what_a_person_promoted_stays(self, bundled: FileStore, build: Build, tmp_path: Path) -> None:
+        home = Home(tmp_path / "home")
+        own = default_store(home)
+        publish(own, *build("mine"))
+        channels.point(own, NAME, "production", "mine", "ann", channels.read(own, NAME, "production")[1])
+        self.upgrade(bundled, build)
+        assert resolve(default_store(home), "production") == "mine"
+        assert resolve(bundled, "production") == "v2"
+        assert versions(own) == ["mine", "v1", "v2"]
+
+    def test_another_store_is_left_as_it_is(
+        self, bundled: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STARS_STORE", str(tmp_path / "other"))
+        assert default_store(Home(tmp_path / "home")).list("") == []
+        assert not (tmp_path / "home").exists()
+
+    def test_an_installation_without_a_bundled_release(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("contracts.release.__file__", str(tmp_path / "contracts/release.py"))
+        assert default_store(Home(tmp_path / "home")).list("") == []
