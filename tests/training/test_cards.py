@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from training.cards import AMAZON_TERMS, UNKNOWN_TERMS, base_model_name, data_terms
+from contracts.release import Release
+from training.base_model import describe
+from training.cards import AMAZON_TERMS, UNKNOWN_TERMS, data_terms
 from training.report import interval, table
 
 
@@ -12,9 +14,12 @@ def test_terms_are_those_stated_else_what_is_known_of_the_files() -> None:
     assert data_terms("", ["ours.tsv"]) == UNKNOWN_TERMS
 
 
-def test_a_base_model_has_its_licence_where_we_know_it() -> None:
-    assert base_model_name("minilm") == "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
-    assert base_model_name("someone/else") == "someone/else"
+def test_a_base_model_has_its_licence_where_we_know_it_and_a_release_its_own_base(tiny_release: Release) -> None:
+    minilm = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
+    assert describe("minilm") == minilm
+    assert describe("someone/else") == "someone/else"
+    version = tiny_release.manifest.version
+    assert describe(str(tiny_release.folder)) == f"review-stars {version}, which started from tiny random BERT"
 
 
 def test_shares_are_percentages_and_distances_are_not() -> None:
