@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from service import errors, openapi
 from service.backend.torchserve import TorchServe
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     Its lifespan brings a release into service in the background: until then /readyz and /predict answer 503.
     """
     gateway = _gateway(settings)
-    app = FastAPI(
+    app = FastAPIOffline(
         title="review-stars",
         version=version("review-stars"),
         description=DESCRIPTION,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,5 +67,11 @@ def test_the_page_of_the_api_names_every_error(client: httpx.Client) -> None:
         assert f"| {problem.status} | `{problem.kind}` |" in page
 
 
-def test_the_interactive_documentation_is_there(client: httpx.Client) -> None:
-    assert client.get("/docs").status_code == 200
+def test_the_interactive_documentation_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert any(file.endswith(".js") for file in files)
+    for file in files:
+        assert file.startswith("/"), "no other host"
+        assert client.get(file).status_code == 200
