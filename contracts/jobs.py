@@ -123,6 +123,12 @@ class JobStore:
             raise ConfigError(f"the job store's folder cannot be made: {error.strerror}: {error.filename}") from error
         if sqlite:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
+        try:
+            self._make_table()
+        except _Duplicate:  # PostgreSQL, when two make it in the same moment: the other's is there now
+            self._make_table()
+
+    def _make_table(self) -> None:
         with self._transaction() as connection:
             connection.execute(CreateTable(_JOBS, if_not_exists=True))
             for index in _JOBS.indexes:

