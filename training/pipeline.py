@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ PLAN: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("convert", ("prepare", "train"), 0.05),
     ("evaluate", ("prepare", "convert"), 0.10),
     ("export", ("prepare", "train", "convert", "evaluate"), 0.05),
+)
+
+
+# What a finished run holds that is in the release now, or that nothing reads any more.
+SPENT = (
+    *(f"prepare/{split}" for split in ("train", "validation", "test")),
+    *("train/checkpoints", "train/features-*.npy", "train/model", "convert/model.safetensors", "export/release"),
 )
 
 
@@ -92,6 +100,18 @@ def _run(
         before += share
         reporter.progress(1.0, f"{name} done")
     return facts
+
+
+def tidy(work: Path) -> None:
+    """Delete a finished run's rows, weights and checkpoints, hundreds of megabytes of them.
+
+    Facts, reports, curves and the quarantine stay, and with the facts the stages stay finished.
+    """
+    for path in (found for pattern in SPENT for found in work.glob(pattern)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 class _StageReporter:

@@ -31,6 +31,7 @@ from contracts.settings import JOBS_VARIABLE, Home, allowed_data, data_roots
 from contracts.store import open_store
 from training.child import Child, RunLock, end_orphans, orphans
 from training.lease import DEFAULT_TIMES, Cancelled, Lease, Times
+from training.pipeline import tidy
 
 RETRAIN = "retrain"
 PIPELINE = (sys.executable, "-m", "training.pipeline")
@@ -127,17 +128,21 @@ class Worker:
             self._end(lease, JobState.FAILED, str(error))
         else:
             if lease.told.done:
-                self._end(lease, JobState.SUCCEEDED)
+                if self._end(lease, JobState.SUCCEEDED):
+                    tidy(self._runs / job.id)
             else:
                 self._end(lease, JobState.FAILED, lease.told.error or _last_words(code, self._file(job, "log")))
         return True
 
-    def _end(self, lease: Lease, state: JobState, error: str | None = None) -> None:
+    def _end(self, lease: Lease, state: JobState, error: str | None = None) -> bool:
+        """Write down how the job ended; False when it is another worker's by now."""
         self._log.info("job ended", job=lease.job.id, state=state, error=error)
         try:
             lease.end(state, error)
         except LeaseLost as lost:
             self._log.warning("job lost at its end", job=lease.job.id, reason=str(lost))
+            return False
+        return True
 
     def _run(self, lease: Lease) -> int:
         """Run the job's pipeline to its end; returns its exit code. Whatever is raised, the pipeline has ended."""

@@ -95,13 +95,19 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.jobs.close()
 
 
-def gone(pid: int) -> bool:
-    """Whether nothing of a process group is left but zombies."""
-    return not [
-        each
-        for each in psutil.process_iter(["status"])
-        if each.info["status"] != psutil.STATUS_ZOMBIE and _group(each.pid) == pid
-    ]
+def gone(pid: int, seconds: float = 10) -> bool:
+    """Whether nothing of a process group is left but zombies; what was killed takes a moment to go."""
+    until = time.monotonic() + seconds
+    while _alive(pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _alive(pid: int) -> bool:
+    running = (each for each in psutil.process_iter(["status"]) if each.info["status"] != psutil.STATUS_ZOMBIE)
+    return any(_group(each.pid) == pid for each in running)
 
 
 def _group(pid: int) -> int:
