@@ -9,6 +9,7 @@ theirs within a few seconds of each other.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ LINE_LIMIT = 500
 ERROR_LIMIT = 2000
 MAX_ATTEMPTS = 3
 BUSY_SECONDS = 10.0
+_MAKING = 0x5741_5253  # any number that no other program locks
 
 
 class JobState(StrEnum):
@@ -123,13 +125,10 @@ class JobStore:
             raise ConfigError(f"the job store's folder cannot be made: {error.strerror}: {error.filename}") from error
         if sqlite:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        try:
-            self._make_table()
-        except _Duplicate:  # PostgreSQL, when two make it in the same moment: the other's is there now
-            self._make_table()
-
-    def _make_table(self) -> None:
         with self._transaction() as connection:
+            if self._engine.name == "postgresql":
+                # There IF NOT EXISTS does not keep two from making the table at once. One after the other, then.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
             connection.execute(CreateTable(_JOBS, if_not_exists=True))
             for index in _JOBS.indexes:
                 connection.execute(CreateIndex(index, if_not_exists=True))
@@ -313,7 +312,16 @@ class _Duplicate(JobError):
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-    cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the worker
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the worker
+            break
+        except sqlite3.OperationalError as error:
+            # Two who open a new database at once: this one statement does not wait as busy_timeout says.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
     cursor.close()
 
 

@@ -193,7 +193,7 @@ class TestProtocol:
             sent = occupy(torchserve, client, served, pool)
             os.kill(worker["pid"], signal.SIGKILL)
             lost = sent[0].result()
-            assert (lost.status_code, lost.json()["message"]) == (507, "Worker died.")
+            assert lost.status_code in {500, 507} and lost.json()["message"] == "Worker died."
         wait_for(lambda: workers(torchserve, client, served)[0]["pid"] not in {worker["pid"], -1})
         wait_ready(torchserve, client, served)
         assert_golden(torchserve, client, served)
