@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import JobError
+from contracts.errors import ConfigError, JobError
 
 DATA_ROOTS_VARIABLE = "STARS_DATA_ROOTS"
 JOBS_VARIABLE = "STARS_JOBS_URL"
@@ -54,8 +54,13 @@ class Home:
         return self.root / "data"
 
     def create(self) -> Home:
-        """Make the folder, readable by its owner only."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the folder, readable by its owner only. Raises ConfigError."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                f"the state folder {self.root} cannot be made ({error.strerror}): name another with STARS_HOME"
+            ) from error
         return self
 
 

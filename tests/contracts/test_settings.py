@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import JobError
+from contracts.errors import ConfigError, JobError
 from contracts.settings import Home, allowed_data, data_roots
 
 
@@ -17,6 +17,13 @@ def test_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {home.admin_key.parent, home.model_store.parent, home.runs.parent, home.data.parent} == {home.root}
     monkeypatch.delenv("STARS_HOME")
     assert Home.default().root == Path.home() / ".local/state/review-stars"
+
+
+def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "home"):
+        with pytest.raises(ConfigError, match="STARS_HOME"):
+            Home(root).create()
 
 
 def test_data_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
