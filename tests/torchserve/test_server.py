@@ -42,8 +42,8 @@ def served(torchserve: Any, build_release: Callable[..., Release], client: httpx
     delete(torchserve, client, release)
 
 
-def register(torchserve: Any, client: httpx.Client, release: Release) -> None:
-    folder = write_model_folder(release, torchserve.model_store)
+def register(torchserve: Any, client: httpx.Client, release: Release, settings: WorkerSettings | None = None) -> None:
+    folder = write_model_folder(release, torchserve.model_store, settings)
     parameters = {"url": folder.name, "initial_workers": "1", "synchronous": "false"}
     response = client.post(f"{torchserve.management}/models", params=parameters)
     assert response.status_code == 202, response.text
@@ -154,15 +154,20 @@ class TestProtocol:
         assert client.post(url, content=reviews("Good.")).status_code == 404
 
     def test_requests_that_wait_together_are_one_batch_and_a_bad_one_fails_alone(
-        self, torchserve: Any, client: httpx.Client, served: Release
+        self, torchserve: Any, client: httpx.Client, build_release: Callable[..., Release]
     ) -> None:
         bodies = [reviews("Good."), reviews("Bad."), b"{", reviews("Good.", ""), reviews("Fine.")]
-        with paused(torchserve, client, served), ThreadPoolExecutor(3 + len(bodies)) as pool:
-            before = occupy(torchserve, client, served, pool)
-            rest = [pool.submit(predict, torchserve, client, served, body) for body in bodies]
-            wait_for(lambda: waiting(torchserve, client, served) == len(bodies) + 1)
-            resume(torchserve, client, served)
+        patient = build_release(version="patient", seed=17)
+        # TorchServe stops filling a batch when the delay has passed, even while requests wait: 1 ms may cut it.
+        register(torchserve, client, patient, WorkerSettings(batch_delay_ms=1000))
+        wait_ready(torchserve, client, patient)
+        with paused(torchserve, client, patient), ThreadPoolExecutor(32) as pool:
+            before = occupy(torchserve, client, patient, pool)
+            rest = [pool.submit(predict, torchserve, client, patient, body) for body in bodies]
+            wait_for(lambda: waiting(torchserve, client, patient) == len(bodies) + 1)
+            resume(torchserve, client, patient)
             answers = [each.result() for each in rest]
+        delete(torchserve, client, patient)
 
         assert {each.result().status_code for each in before} == {200}
         assert [answer.status_code for answer in answers] == [200, 200, 400, 200, 200]
