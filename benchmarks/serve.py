@@ -35,8 +35,8 @@ from contracts.release import Release, find
 from contracts.review import Segments, segments
 from contracts.serving import write_model_folder
 from contracts.store import open_store
-from contracts.tokens import Encoded
 from torchserve.engine import TorchEngine
+from training.predictor import Predictor
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "reviews.tsv"
 PIPELINE_BATCH = 32
@@ -78,14 +78,14 @@ def report_speed(release: Release, texts: Sequence[Segments], rounds: int) -> No
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     encoder, engine = release.encoder(), TorchEngine(release.folder, release.manifest.token_limit)
     engine.warm_up()
-    pipeline, model = hugging_face(release)
+    pipeline = hugging_face(release)
     ways: dict[str, Callable[[], object]] = {
         "Hugging Face pipeline": pipeline_over(pipeline, texts, release.manifest.token_limit),
         "torch engine": lambda: engine.infer(encoder.encode(texts)),
     }
     seconds = in_turns(ways, rounds)
     encoded = encoder.encode(texts)
-    expected = padded_logits(model, encoded)
+    expected = Predictor(release.folder).logits(encoded)
     difference = float(np.abs(engine.infer(encoded) - expected).max())
     one_by_one = statistics.median(cpu_seconds(lambda each=each: engine.infer([each])) for each in encoded[:100])
     tokens = statistics.mean(len(each.input_ids) for each in encoded)
@@ -111,8 +111,8 @@ def report_speed(release: Release, texts: Sequence[Segments], rounds: int) -> No
     console.print(f"one review alone: {one_by_one * 1000:.1f} ms of CPU")
 
 
-def hugging_face(release: Release) -> tuple[Any, Any]:
-    """transformers' own pipeline and model over the release, computing in float32."""
+def hugging_face(release: Release) -> Any:
+    """transformers' own pipeline over the release, computing in float32."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import transformers
@@ -125,30 +125,13 @@ def hugging_face(release: Release) -> tuple[Any, Any]:
         tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names)
         if model.config.model_type == "distilbert":
             tokenizer.model_input_names = ["input_ids", "attention_mask"]
-        return transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu"), model
+        return transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
 
 
 def pipeline_over(pipeline: Any, texts: Sequence[Segments], limit: int) -> Callable[[], object]:
     pairs = [{"text": each.first, "text_pair": each.second} for each in texts]
     options = {"batch_size": PIPELINE_BATCH, "padding": "max_length", "max_length": limit, "truncation": True}
     return lambda: pipeline(pairs, top_k=None, function_to_apply="none", **options)
-
-
-def padded_logits(model: Any, encoded: Sequence[Encoded]) -> np.ndarray:
-    """transformers' logits for the same tokens."""
-    found = []
-    for start in range(0, len(encoded), PIPELINE_BATCH):
-        batch = encoded[start : start + PIPELINE_BATCH]
-        longest = max(len(each.input_ids) for each in batch)
-        ids, kinds, mask = torch.zeros(3, len(batch), longest, dtype=torch.long)
-        for row, each in enumerate(batch):
-            size = len(each.input_ids)
-            ids[row, :size], kinds[row, :size] = torch.tensor(each.input_ids), torch.tensor(each.token_type_ids)
-            mask[row, :size] = 1
-        types = {"token_type_ids": kinds} if model.config.model_type == "bert" else {}
-        with torch.inference_mode():
-            found.append(model(input_ids=ids, attention_mask=mask, **types).logits.numpy())
-    return np.concatenate(found)
 
 
 def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

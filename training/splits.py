@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.errors import DataError
+from contracts.review import STARS
 
 Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 
 
 def read_split(prepare: Path, split: str, columns: list[str] | None = None) -> pa.Table:
@@ -55,6 +58,30 @@ class TokenRows(NamedTuple):
         ids = np.where(inside, self.ids[np.minimum(starts[:, None] + at, len(self.ids) - 1)], 0).astype(np.int32)
         types = (inside & (at >= self.second_start[rows][:, None])).astype(np.int32)
         return ids, types
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A split as arrays. `labels` are 0 to 4; `soft` are a teacher's probabilities (n, 5), or None."""
+
+    tokens: TokenRows
+    labels: npt.NDArray[np.int32]
+    soft: Floats | None
+
+    @classmethod
+    def read(cls, prepare: Path, split: str) -> Examples:
+        table = read_split(prepare, split)
+        if len(table) == 0:
+            raise DataError(f"the {split} split in {prepare} is empty: prepare more data")
+        labels = table["star_rating"].to_numpy().astype(np.int32) - 1
+        soft = None
+        if "teacher" in table.column_names:
+            teacher = table["teacher"].combine_chunks()
+            soft = teacher.flatten().to_numpy().reshape(-1, len(STARS)).astype(np.float32)
+        return cls(TokenRows.from_table(table), labels, soft)
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 def plan_epoch(lengths: Ints, batch_size: int, window: int, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:

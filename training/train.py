@@ -21,7 +21,7 @@ from contracts.errors import DataError, GateError
 from contracts.review import STARS
 from training import base_model, stage
 from training.curves import Curves
-from training.splits import TokenRows, plan_epoch, read_split
+from training.splits import Examples, plan_epoch
 from training.stage import Reporter, StageConfig
 
 NAME = "train"
@@ -59,30 +59,6 @@ class Config(StageConfig):
     seed: int = 7
     checkpoint_minutes: float = Field(5.0, gt=0)
     tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A split as arrays. `labels` are 0 to 4; `soft` are a teacher's probabilities (n, 5), or None."""
-
-    tokens: TokenRows
-    labels: npt.NDArray[np.int32]
-    soft: Floats | None
-
-    @classmethod
-    def read(cls, prepare: Path, split: str) -> Examples:
-        table = read_split(prepare, split)
-        if len(table) == 0:
-            raise DataError(f"the {split} split in {prepare} is empty: prepare more data")
-        labels = table["star_rating"].to_numpy().astype(np.int32) - 1
-        soft = None
-        if "teacher" in table.column_names:
-            teacher = table["teacher"].combine_chunks()
-            soft = teacher.flatten().to_numpy().reshape(-1, len(STARS)).astype(np.float32)
-        return cls(TokenRows.from_table(table), labels, soft)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass
