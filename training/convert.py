@@ -13,23 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
 from contracts.errors import GateError, ModelError
 from contracts.review import STARS, segments
+from contracts.stages import BATCH_SIZE, ConvertConfig
 from contracts.tokens import Encoded
 from contracts.weights import read_header
 from training import stage
 from training.hard_texts import hard_texts
 from training.labelled import prepared_encoder
 from training.metrics import Floats
-from training.predictor import BATCH_SIZE, Predictor, pad
-from training.stage import Reporter, StageConfig
+from training.predictor import Predictor, pad
+from training.stage import Reporter
 
 if TYPE_CHECKING:
     from training.bert import BertClassifier
 
 NAME = "convert"
+Config = ConvertConfig
 SOURCES = (
     "training/convert.py",
     "training/bert.py",
@@ -39,12 +40,6 @@ SOURCES = (
     "contracts/review.py",
     "contracts/tokens.py",
 )
-
-
-class Config(StageConfig):
-    """How closely PyTorch must follow TensorFlow."""
-
-    tolerance: float = Field(1e-4, gt=0, le=1e-2, description="largest logit difference, relative to the largest logit")
 
 
 @dataclass(frozen=True)

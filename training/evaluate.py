@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from contracts import channels
 from contracts.errors import DataError, GateError, NotFound
-from contracts.release import MODEL_NAME, Release, find, resolve
+from contracts.release import Release, find, resolve
+from contracts.stages import EvaluateConfig
 from contracts.store import open_store
 from training import baseline, stage
 from training.calibration import fit_temperature, softmax
@@ -34,11 +34,12 @@ from training.metrics import (
     predicted_stars,
     slices,
 )
-from training.predictor import BATCH_SIZE, Predictor, Progress
+from training.predictor import Predictor, Progress
 from training.report import markdown
-from training.stage import Reporter, StageConfig
+from training.stage import Reporter
 
 NAME = "evaluate"
+Config = EvaluateConfig
 SOURCES = (
     "training/evaluate.py",
     "training/metrics.py",
@@ -50,16 +51,6 @@ SOURCES = (
     "contracts/tokens.py",
 )
 TEST_LOGITS = "test_logits.npy"
-
-
-class Config(StageConfig):
-    """What the model is compared with, and what it must beat."""
-
-    store: str = Field("", description="release store with the model to compare with; empty compares with none")
-    name: str = MODEL_NAME
-    against: str = Field(channels.PRODUCTION, description="channel or version to compare with")
-    beat_baseline: bool = Field(True, description="fail unless TF-IDF is beaten; the most frequent star must always be")
-    batch_size: int = Field(BATCH_SIZE, ge=1)
 
 
 class Verdict(NamedTuple):

@@ -10,17 +10,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
-from pydantic import Field
 
 from contracts import channels
 from contracts.errors import Conflict, GateError, ModelError, NotFound, ReleaseError
 from contracts.release import (
-    MODEL_NAME,
     DatasetFacts,
     Manifest,
     Release,
@@ -30,6 +28,7 @@ from contracts.release import (
     versions,
     write_manifest,
 )
+from contracts.stages import ExportConfig
 from contracts.store import ObjectStore, open_store
 from training import base_model, stage
 from training.cards import About, data_card, data_terms, model_card
@@ -38,9 +37,10 @@ from training.golden import golden_cases
 from training.labelled import LabelledReviews, prepared_encoder
 from training.metrics import Floats
 from training.predictor import Predictor
-from training.stage import Reporter, StageConfig, read_facts
+from training.stage import Reporter, read_facts
 
 NAME = "export"
+Config = ExportConfig
 SOURCES = (
     "training/export.py",
     "training/cards.py",
@@ -55,17 +55,6 @@ STAGES = ("prepare", "train", "convert", "evaluate")
 MOST_CHANGED = 0.001
 PUBLISHER = "export"
 DISTRIBUTION = "review-stars"
-
-
-class Config(StageConfig):
-    """What the release is called, where it goes and under which terms."""
-
-    store: str = Field(description="release store: a folder or file:// URL")
-    name: str = MODEL_NAME
-    weights_dtype: Literal["float16", "float32"] = Field("float16", description="float16 halves the download")
-    licence: str = Field("research-use-only", description="of the weights; the training data's terms bind them")
-    data_terms: str = Field("", description="terms of the training data, for the cards; empty says what is known")
-    notes: str = Field("", description="a paragraph for the model card on how this model came to be")
 
 
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:

@@ -19,7 +19,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from contracts.errors import ConfigError, StarsError
-from training.stage import Stage, StageConfig, StderrReporter, execute, load_config, stop_on_sigterm
+from contracts.stages import StageConfig
+from training.stage import Stage, StderrReporter, execute, load_config, stop_on_sigterm
 
 PRESETS = Path(__file__).parent / "presets"
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from contracts.errors import ModelError
 from contracts.review import STARS
+from contracts.stages import BATCH_SIZE
 from contracts.tokens import Encoded
 from training.metrics import Floats, Ints
 
-BATCH_SIZE = 32
 Progress = Callable[[float], None]
 """Told how much of the work is done, 0 to 1."""
 

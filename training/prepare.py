@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pydantic import Field
 
 from contracts.errors import DataError, GateError
 from contracts.review import STARS, Segments, clean, segments
-from contracts.tokens import TOKEN_LIMIT, ReviewEncoder, Truncation
+from contracts.stages import PrepareConfig
+from contracts.tokens import ReviewEncoder
 from training import base_model, stage
 from training.labelled import answerable
 from training.reading import HEADER, find_files, inspect, parse_line
 from training.spark import spark_session
-from training.stage import Reporter, StageConfig
+from training.stage import Reporter
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "prepare"
+Config = PrepareConfig
 SOURCES = (
     "training/prepare.py",
     "training/reading.py",
@@ -65,22 +66,6 @@ MAPPED_SCHEMA = pa.schema(
     ]
 )
 _LETTERS = re.compile(r"[\W_]+")
-
-
-class Config(StageConfig):
-    """How reviews become training data."""
-
-    base_model: str = Field("minilm", description="whose tokenizer: minilm, a folder, or a hub id")
-    token_limit: int = Field(TOKEN_LIMIT, ge=8, le=512)
-    truncation: Truncation = Truncation.HEAD_TAIL
-    validation_fraction: float = Field(0.1, gt=0, lt=0.5)
-    test_fraction: float = Field(0.1, gt=0, lt=0.5)
-    max_ratio: float = Field(1.0, ge=1, description="most rows of a star in train, as a multiple of the rarest star's")
-    balance_evaluation: bool = Field(True, description="equally many rows of each star in validation and test")
-    category_dropout: float = Field(
-        0.1, ge=0, lt=1, description="share of train rows without their category, as clients may send none"
-    )
-    limit: int | None = Field(None, gt=0, description="about so many rows, chosen by hash; for a quick try")
 
 
 def fraction(key: str, salt: str) -> float:

@@ -25,19 +25,14 @@ from types import FrameType
 from typing import Any, Protocol
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from contracts.errors import ConfigError, MachineError, StarsError
+from contracts.stages import StageConfig
 
 FACTS = "facts.json"
 _STARTED = ".started.json"
 _VERSIONED = ("keras", "tensorflow-cpu", "torch", "pyspark", "tokenizers", "numpy")
-
-
-class StageConfig(BaseModel):
-    """Base of every stage's settings: typed, frozen, and unknown names are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Reporter(Protocol):

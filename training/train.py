@@ -11,54 +11,24 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from contracts.errors import DataError, GateError
 from contracts.review import STARS
+from contracts.stages import TrainConfig
 from training import base_model, stage
 from training.curves import Curves
 from training.splits import Examples, plan_epoch
-from training.stage import Reporter, StageConfig
+from training.stage import Reporter
 
 NAME = "train"
+Config = TrainConfig
 SOURCES = ("training/train.py", "training/splits.py", "training/bert.py", "training/fused.py", "training/schedule.py")
 
 Floats = npt.NDArray[np.float32]
-
-
-class Config(StageConfig):
-    """How the network learns."""
-
-    base_model: str = Field("minilm", description="where to start: minilm, a folder, or a hub id")
-    mode: Literal["fine_tune", "frozen"] = Field("fine_tune", description="frozen trains the head on cached features")
-    epochs: float = Field(3, gt=0, description="passes over the train split; the last one may be a part of one")
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-4, gt=0, description="peak, reached after the warm-up")
-    warmup_fraction: float = Field(0.06, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    gradient_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
-    label_smoothing: float = Field(0.05, ge=0, lt=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    attention_dropout: float = Field(0.1, ge=0, lt=1)
-    prior_correction: bool = Field(
-        True,
-        description="add the log share of each star in train to the logits while learning, so that the model "
-        "itself answers as if all stars were equally frequent (Menon et al. 2021, arXiv:2007.07314)",
-    )
-    teacher_weight: float = Field(0.0, ge=0, le=1, description="share of the loss that follows the soft labels")
-    teacher_temperature: float = Field(2.0, gt=0)
-    window: int = Field(64, ge=1, description="batches that are sorted by length together; 1 sorts nothing")
-    pad_to: int = Field(0, ge=0, description="pad every batch to this many tokens; 0 to its longest review")
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
-        "auto", description="auto is mixed_bfloat16 on a CPU with AMX, where it is faster, else float32"
-    )
-    seed: int = 7
-    checkpoint_minutes: float = Field(5.0, gt=0)
-    tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
 
 
 @dataclass

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from contracts.errors import ConfigError, MachineError
+from contracts.stages import StageConfig
 from training import stage
-from training.stage import Reporter, StageConfig, code_fingerprint, execute, load_config, read_facts
+from training.stage import Reporter, code_fingerprint, execute, load_config, read_facts
 
 from .recorder import Recorder
 

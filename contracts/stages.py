@@ -1,0 +1,108 @@
+"""Contract 2, the settings: what each stage of the pipeline can be told, typed, bounded and frozen.
+
+They stand here and not beside the stages because the gateway must know them too: a retraining is refused with a
+sentence when it is asked for, not an hour later on another machine.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts import channels
+from contracts.release import MODEL_NAME
+from contracts.tokens import TOKEN_LIMIT, Truncation
+
+BATCH_SIZE = 32
+"""Reviews that PyTorch judges at once."""
+
+
+class StageConfig(BaseModel):
+    """Base of every stage's settings: typed, frozen, and unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PrepareConfig(StageConfig):
+    """How reviews become training data."""
+
+    base_model: str = Field("minilm", description="whose tokenizer: minilm, a folder, or a hub id")
+    token_limit: int = Field(TOKEN_LIMIT, ge=8, le=512)
+    truncation: Truncation = Truncation.HEAD_TAIL
+    validation_fraction: float = Field(0.1, gt=0, lt=0.5)
+    test_fraction: float = Field(0.1, gt=0, lt=0.5)
+    max_ratio: float = Field(1.0, ge=1, description="most rows of a star in train, as a multiple of the rarest star's")
+    balance_evaluation: bool = Field(True, description="equally many rows of each star in validation and test")
+    category_dropout: float = Field(
+        0.1, ge=0, lt=1, description="share of train rows without their category, as clients may send none"
+    )
+    limit: int | None = Field(None, gt=0, description="about so many rows, chosen by hash; for a quick try")
+
+
+class TrainConfig(StageConfig):
+    """How the network learns."""
+
+    base_model: str = Field("minilm", description="where to start: minilm, a folder, or a hub id")
+    mode: Literal["fine_tune", "frozen"] = Field("fine_tune", description="frozen trains the head on cached features")
+    epochs: float = Field(3, gt=0, description="passes over the train split; the last one may be a part of one")
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-4, gt=0, description="peak, reached after the warm-up")
+    warmup_fraction: float = Field(0.06, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: float = Field(0.1, ge=0, lt=1)
+    prior_correction: bool = Field(
+        True,
+        description="add the log share of each star in train to the logits while learning, so that the model "
+        "itself answers as if all stars were equally frequent (Menon et al. 2021, arXiv:2007.07314)",
+    )
+    teacher_weight: float = Field(0.0, ge=0, le=1, description="share of the loss that follows the soft labels")
+    teacher_temperature: float = Field(2.0, gt=0)
+    window: int = Field(64, ge=1, description="batches that are sorted by length together; 1 sorts nothing")
+    pad_to: int = Field(0, ge=0, description="pad every batch to this many tokens; 0 to its longest review")
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
+        "auto", description="auto is mixed_bfloat16 on a CPU with AMX, where it is faster, else float32"
+    )
+    seed: int = 7
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
+
+
+class ConvertConfig(StageConfig):
+    """How closely PyTorch must follow TensorFlow."""
+
+    tolerance: float = Field(1e-4, gt=0, le=1e-2, description="largest logit difference, relative to the largest logit")
+
+
+class EvaluateConfig(StageConfig):
+    """What the model is compared with, and what it must beat."""
+
+    store: str = Field("", description="release store with the model to compare with; empty compares with none")
+    name: str = MODEL_NAME
+    against: str = Field(channels.PRODUCTION, description="channel or version to compare with")
+    beat_baseline: bool = Field(True, description="fail unless TF-IDF is beaten; the most frequent star must always be")
+    batch_size: int = Field(BATCH_SIZE, ge=1)
+
+
+class ExportConfig(StageConfig):
+    """What the release is called, where it goes and under which terms."""
+
+    store: str = Field(description="release store: a folder or file:// URL")
+    name: str = MODEL_NAME
+    weights_dtype: Literal["float16", "float32"] = Field("float16", description="float16 halves the download")
+    licence: str = Field("research-use-only", description="of the weights; the training data's terms bind them")
+    data_terms: str = Field("", description="terms of the training data, for the cards; empty says what is known")
+    notes: str = Field("", description="a paragraph for the model card on how this model came to be")
+
+
+STAGES: dict[str, type[StageConfig]] = {
+    "prepare": PrepareConfig,
+    "train": TrainConfig,
+    "convert": ConvertConfig,
+    "evaluate": EvaluateConfig,
+    "export": ExportConfig,
+}
+"""The settings of each stage, in the order in which the stages run."""
