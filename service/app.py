@@ -61,6 +61,7 @@ def _gateway(settings: Settings) -> Gateway:
         str(settings.management_url),
         connections=limits.model_reviews,
         workers=settings.model_workers,
+        keys=settings.model_server_keys,
     )
     served = Releases(backend, settings, metrics)
     predictor = Predictor(backend, served, limits, metrics)

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     management_url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:8081")
     model_store: Path | None = None
     """The folder that TorchServe loads models from; the gateway writes into it. Default: <home>/model-store."""
+    model_server_keys: Path | None = None
+    """The file with the keys that TorchServe asks for, which it writes at each start. None: it asks for none."""
     admin_key: SecretStr | None = None
     admin_key_file: Path | None = None
     data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(

@@ -101,6 +101,7 @@ def programs(settings: Settings, store_url: str, key_file: Path | None, worker: 
         "STARS_PORT": str(settings.port),
         "STARS_INFERENCE_URL": f"http://127.0.0.1:{ports.inference}",
         "STARS_MANAGEMENT_URL": f"http://127.0.0.1:{ports.management}",
+        "STARS_MODEL_SERVER_KEYS": str(settings.home / "torchserve/tmp/key_file.json"),
     }
     if key_file is not None:
         gateway["STARS_ADMIN_KEY_FILE"] = str(key_file)

@@ -145,6 +145,19 @@ def tiny_release(build_release: BuildRelease) -> Release:
     return build_release()
 
 
+class Keys(httpx.Auth):
+    """The right key for each of a TorchServe's ports, from its key file."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self._management = httpx.URL(found["management"]).port
+        self._file = Path(found["keys"])
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
+        kind = "management" if request.url.port == self._management else "inference"
+        request.headers["Authorization"] = f"Bearer {json.loads(self._file.read_text())[kind]['key']}"
+        yield request
+
+
 @dataclass(frozen=True)
 class TorchServe:
     """A running TorchServe without models. Register under a version of your own, and delete it again."""
@@ -153,9 +166,21 @@ class TorchServe:
     management: str
     metrics: str
     pid: int
+    keys: str
+    auth: Keys
     model_store: Path
     work_dir: Path
     log: Path
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a gateway is told to use it."""
+        return {
+            "inference_url": self.inference,
+            "management_url": self.management,
+            "model_server_keys": self.keys,
+            "model_store": self.model_store,
+        }
 
 
 def start_torchserve(home: Path) -> subprocess.Popen[bytes]:
@@ -178,8 +203,10 @@ def wait_until_up(process: subprocess.Popen[bytes], home: Path, seconds: float =
     while time.monotonic() < deadline and process.poll() is None:
         try:
             found = json.loads((home / "work" / "endpoints.json").read_text())
-            if httpx.get(f"{found['inference']}/ping", timeout=5, trust_env=False).status_code == 200:
-                return TorchServe(**found, model_store=home / "store", work_dir=home / "work", log=home / "log")
+            auth = Keys(found)
+            if httpx.get(f"{found['inference']}/ping", timeout=5, trust_env=False, auth=auth).status_code == 200:
+                folders = {"model_store": home / "store", "work_dir": home / "work", "log": home / "log"}
+                return TorchServe(**found, auth=auth, **folders)
         except (OSError, ValueError, httpx.TransportError):
             pass
         time.sleep(0.1)

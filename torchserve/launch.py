@@ -25,8 +25,15 @@ from contracts.errors import ConfigError, MachineError, StarsError
 from contracts.settings import Home
 from torchserve.java import INSTALL, OPTIONS, find_java
 
+SCRATCH = "tmp"
+KEY_FILE = "key_file.json"
+"""TorchServe writes it into the folder that it starts in, readable by its owner only."""
+
 ENDPOINTS = "endpoints.json"
 """Written into the work folder: the URLs, and the process id."""
+
+KEY_MINUTES = 10 * 365 * 24 * 60
+"""Keys live as long as the process that made them: whoever can read the file could read the next key as well."""
 
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 REQUEST_BYTES = 4 * 1024 * 1024
@@ -61,12 +68,13 @@ LOGGING = """\
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where TorchServe listens, and the process to signal."""
+    """Where TorchServe listens, the process to signal, and the file with the keys that it asks for."""
 
     inference: str
     management: str
     metrics: str
     pid: int
+    keys: str
 
 
 def prepare(
@@ -76,20 +84,21 @@ def prepare(
 
     Raises ConfigError or MachineError for what would keep TorchServe from starting.
     """
-    closed = is_loopback(host) or private_network
-    scratch = work_dir / "tmp"
+    check_address(host)
+    scratch = work_dir / SCRATCH
     if len(str(scratch)) > SOCKET_PATH_LIMIT:
         raise ConfigError(f"{work_dir} is too long a path for the workers' sockets: choose a shorter --work-dir")
     try:
         model_store.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
+        scratch.chmod(0o700)  # whoever reaches a worker's socket can have it load any code, whoever reads the keys too
     except OSError as error:
         raise MachineError(f"{error.filename} cannot be made ({error.strerror}): choose another folder") from error
     authority = f"[{host}]" if ":" in host else host
     inference, management, metrics = (f"http://{authority}:{port}" for port in take_ports(host, ports))
-    endpoints = Endpoints(inference, management, metrics, os.getpid())
-    (work_dir / "config.properties").write_text(properties(endpoints, model_store, authorize=not closed))
+    endpoints = Endpoints(inference, management, metrics, os.getpid(), str(scratch / KEY_FILE))
+    (work_dir / "config.properties").write_text(properties(endpoints, model_store, authorize=not private_network))
     (work_dir / "log4j2.xml").write_text(LOGGING)
     (work_dir / ENDPOINTS).write_text(json.dumps(asdict(endpoints), indent=2) + "\n")
     return endpoints
@@ -112,7 +121,9 @@ def properties(endpoints: Endpoints, model_store: Path, authorize: bool) -> str:
         "enable_model_api": True,
         # Our handler reads the body itself, so that the caller is told what is wrong with it.
         "decode_input_request": False,
+        # The management API loads any folder with a handler of its own: on loopback every local account could.
         "disable_token_authorization": not authorize,
+        "token_expiration_min": KEY_MINUTES,
         "install_py_dep_per_model": False,
         "number_of_gpu": 0,
         "number_of_netty_threads": 4,
@@ -136,7 +147,7 @@ def command(java: Path, work_dir: Path) -> list[str]:
     return [
         str(java),
         *OPTIONS,
-        f"-Djava.io.tmpdir={work_dir / 'tmp'}",
+        f"-Djava.io.tmpdir={work_dir / SCRATCH}",
         f"-Dlog4j.configurationFile={(work_dir / 'log4j2.xml').as_uri()}",
         f"-Dmodel_server_home={package.parent}",
         *("-cp", str(package / "frontend" / "model-server.jar"), MAIN_CLASS),
@@ -157,9 +168,9 @@ def environment(work_dir: Path) -> dict[str, str]:
         kept
         | one_thread
         | {
-            "TMPDIR": str(work_dir / "tmp"),
-            "LOG_LOCATION": str(work_dir / "tmp"),
-            "METRICS_LOCATION": str(work_dir / "tmp"),
+            "TMPDIR": str(work_dir / SCRATCH),
+            "LOG_LOCATION": str(work_dir / SCRATCH),
+            "METRICS_LOCATION": str(work_dir / SCRATCH),
             "TOKENIZERS_PARALLELISM": "false",
             "PYTHONUNBUFFERED": "1",
         }
@@ -184,10 +195,10 @@ def take_ports(host: str, wanted: tuple[int, int, int]) -> list[int]:
     return taken
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address. Raises ConfigError for what is not an IP address."""
+def check_address(host: str) -> None:
+    """Raises ConfigError for what is not an IP address."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         raise ConfigError(f"--host must be an IP address, such as 127.0.0.1, not {host!r}") from None
 
@@ -205,7 +216,7 @@ def launch(
     management_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8081,
     metrics_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8082,
     private_network: Annotated[
-        bool, typer.Option("--private-network", help="Only the gateway can reach --host: ask for no tokens there.")
+        bool, typer.Option("--private-network", help="Only the gateway can reach --host: ask it for no key.")
     ] = False,
 ) -> None:
     """Run TorchServe in the foreground until SIGTERM or Ctrl-C. Its log is this process's output."""
@@ -216,8 +227,9 @@ def launch(
     work.mkdir(parents=True, exist_ok=True)
     arguments = command(java, work)
     prepare(store, work, host, (inference_port, management_port, metrics_port), private_network)
-    # TorchServe takes a model's name for a path relative to here before it looks into the model store.
-    os.chdir(work / "tmp")
+    # TorchServe takes a model's name for a path relative to here before it looks into the model store, and writes its
+    # keys here.
+    os.chdir(work / SCRATCH)
     try:
         os.execve(java, arguments, environment(work))  # noqa: S606  # no shell: we become Java
     except OSError as error:

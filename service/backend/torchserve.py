@@ -19,6 +19,7 @@ import httpx
 
 from contracts.errors import BackendError, BackendOverloaded, BackendUnavailable, ModelError, ReviewError, StarsError
 from contracts.review import STARS, Review
+from service.backend.keys import KeyFile, is_refused
 from service.backend.protocol import NotLoaded, Scored, Scores
 
 CONNECT_SECONDS = 2.0
@@ -32,12 +33,24 @@ _STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 class TorchServe:
     """A `Backend` over one TorchServe and one model name. Connections are kept alive."""
 
-    def __init__(self, name: str, inference_url: str, management_url: str, *, connections: int, workers: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        inference_url: str,
+        management_url: str,
+        *,
+        connections: int,
+        workers: int,
+        keys: Path | None = None,
+    ) -> None:
         self._name = name
         self._workers = workers
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30)
-        self._inference = _client(inference_url, None, limits)  # the caller's deadline covers the whole request
-        self._management = _client(management_url, MANAGE_SECONDS, httpx.Limits())
+        # The caller's deadline covers the whole request.
+        self._inference = _client(inference_url, None, limits, KeyFile(keys, "inference") if keys else None)
+        self._management = _client(
+            management_url, MANAGE_SECONDS, httpx.Limits(), KeyFile(keys, "management") if keys else None
+        )
 
     async def predict(self, version: str, reviews: Sequence[Review]) -> Scored:
         body = {
@@ -128,9 +141,10 @@ class TorchServe:
         await self._management.aclose()
 
 
-def _client(url: str, seconds: float | None, limits: httpx.Limits) -> httpx.AsyncClient:
+def _client(url: str, seconds: float | None, limits: httpx.Limits, keys: KeyFile | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=url,
+        auth=keys,
         timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
         limits=limits,
         trust_env=False,
@@ -142,12 +156,15 @@ async def _send(client: httpx.AsyncClient, method: str, path: str, **given: Any)
     """One request, sent a second time where the kept connection turned out to be closed. Raises BackendUnavailable."""
     try:
         try:
-            return await client.request(method, path, **given)
+            response = await client.request(method, path, **given)
         except _STALE:
-            return await client.request(method, path, **given)
+            response = await client.request(method, path, **given)
     except httpx.TransportError as error:
         reason = "does not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
         raise BackendUnavailable(f"the model server {reason}: it is starting, or it is down") from error
+    if is_refused(response):
+        raise BackendUnavailable("the model server refuses our key: STARS_MODEL_SERVER_KEYS must name its own key file")
+    return response
 
 
 def _is_ready(workers: list[dict[str, Any]]) -> bool:

@@ -91,6 +91,7 @@ FULL = {"code": 503, "type": "ServiceUnavailableException", "message": 'Model "m
         (_answer(500, {"code": 500, "type": "InternalServerException", "message": "Worker died."}), BackendUnavailable),
         (_answer(503, {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}), BackendError),
         (_answer(400, {"error": {"type": "malformed", "message": "no"}}), BackendError),
+        (_answer(400, {"code": 400, "type": "InvalidKeyException", "message": "no"}), BackendUnavailable),
         (_answer(200, b"<html>"), BackendError),
         (_answer(200, b"\xff"), BackendError),
         (_answer(200, []), BackendError),

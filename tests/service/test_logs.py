@@ -48,6 +48,7 @@ def logged(torchserve: Any, tiny_release: Release, tmp_path: Path) -> Iterator[t
         "STARS_ADMIN_KEY": "an-admin-key-for-tests",
         "STARS_INFERENCE_URL": torchserve.inference,
         "STARS_MANAGEMENT_URL": torchserve.management,
+        "STARS_MODEL_SERVER_KEYS": torchserve.keys,
         "STARS_MODEL_STORE": str(torchserve.model_store),
     }
     log = tmp_path / "log"

@@ -88,6 +88,7 @@ def client(
         folder,
         inference_url=server.inference,
         management_url=server.management,
+        model_server_keys=server.home / "work/tmp/key_file.json",
         model_store=server.home / "store",
         ready_seconds=0,
         limits={"deadline_seconds": DEADLINE, "queue_reviews": 128, "model_reviews": 64},

@@ -31,9 +31,7 @@ def serving(
     publish(open_store(str(folder / "store")), tiny_release.folder, tiny_release.manifest)
     settings = make_settings(
         folder,
-        inference_url=torchserve.inference,
-        management_url=torchserve.management,
-        model_store=torchserve.model_store,
+        **torchserve.settings,
     )
     with running(settings) as client:
         assert wait_ready(client) == tiny_release.manifest.version

@@ -27,10 +27,15 @@ class World(NamedTuple):
     client: httpx.Client
     store: ObjectStore
     folder: Path
-    management: str
+    torchserve: Any
 
     def loaded(self) -> set[str]:
-        response = httpx.get(f"{self.management}/models/review-stars/all", trust_env=False, timeout=30)
+        response = httpx.get(
+            f"{self.torchserve.management}/models/review-stars/all",
+            auth=self.torchserve.auth,
+            trust_env=False,
+            timeout=30,
+        )
         return {model["modelVersion"] for model in response.json()}
 
     def answering(self) -> str:
@@ -59,14 +64,12 @@ def world(
     store = open_store(str(tmp_path / "store"))
     publish(store, releases["red"].folder, releases["red"].manifest)
     found = settings(
-        inference_url=torchserve.inference,
-        management_url=torchserve.management,
-        model_store=torchserve.model_store,
+        **torchserve.settings,
         load_seconds=60,
     )
     with running(found) as client:
         assert wait_ready(client) == "red"
-        yield World(client, store, tmp_path, torchserve.management)
+        yield World(client, store, tmp_path, torchserve)
 
 
 def _promote(world: World, admin: dict[str, str], version: str) -> httpx.Response:
@@ -184,15 +187,15 @@ def test_a_gateway_that_comes_back_takes_over_what_is_loaded(
     _publish(world, releases["green"])
     assert _promote(world, admin, "green").status_code == 200
     described = f"{torchserve.management}/models/review-stars/green"
-    worker = httpx.get(described, trust_env=False).json()[0]["workers"][0]["pid"]
+    worker = httpx.get(described, auth=torchserve.auth, trust_env=False).json()[0]["workers"][0]["pid"]
     again = settings(
-        inference_url=torchserve.inference,
-        management_url=torchserve.management,
-        model_store=torchserve.model_store,
+        **torchserve.settings,
     )
     with running(again) as client:
         assert wait_ready(client) == "green"
-        assert httpx.get(described, trust_env=False).json()[0]["workers"][0]["pid"] == worker, "loaded again"
+        assert httpx.get(described, auth=torchserve.auth, trust_env=False).json()[0]["workers"][0]["pid"] == worker, (
+            "loaded again"
+        )
         back = client.post("/admin/models/rollback", headers=admin)
         assert (back.status_code, back.json()["version"]) == (200, "red")
 
@@ -208,9 +211,7 @@ def test_a_store_that_leaves_a_choice_is_not_guessed_at(
     for name in ("green", "blue"):
         publish(store, releases[name].folder, releases[name].manifest)
     client = gateway(
-        inference_url=torchserve.inference,
-        management_url=torchserve.management,
-        model_store=torchserve.model_store,
+        **torchserve.settings,
     )
     answer = client.get("/readyz")
     while "being loaded" in answer.text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import psutil
 import pytest
@@ -20,7 +22,7 @@ from contracts.errors import ConfigError, MachineError
 from contracts.release import Release
 from contracts.serving import write_model_folder
 from torchserve import java
-from torchserve.launch import command, environment, is_loopback, prepare, take_ports
+from torchserve.launch import command, environment, prepare, take_ports
 
 FREE = (0, 0, 0)
 
@@ -98,21 +100,52 @@ def test_the_configuration_is_closed(short_path: Path) -> None:
     assert all("127.0.0.1" in value for value in addresses.values())
     assert found["allowed_urls"] == "(?!)"
     assert found["install_py_dep_per_model"] == "false"
-    assert found["disable_token_authorization"] == "true"
+    assert found["disable_token_authorization"] == "false"
     assert "load_models" not in found
 
 
 @pytest.mark.parametrize(("private_network", "disabled"), [(False, "false"), (True, "true")])
-def test_elsewhere_than_on_loopback_tokens_are_asked_for(
-    short_path: Path, private_network: bool, disabled: str
-) -> None:
+def test_only_a_private_network_needs_no_key(short_path: Path, private_network: bool, disabled: str) -> None:
     found = written(short_path, "0.0.0.0", private_network)  # noqa: S104
     assert found["management_address"].startswith("http://0.0.0.0:")
     assert found["disable_token_authorization"] == disabled
 
 
+def test_nobody_else_gets_into_the_folder_with_the_sockets_and_the_keys(short_path: Path) -> None:
+    written(short_path)
+    assert (short_path / "tmp").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.slow
+def test_whoever_has_no_key_is_refused_on_every_port(torchserve: Any) -> None:
+    assert Path(torchserve.keys).stat().st_mode & 0o777 == 0o600
+    own = json.loads(Path(torchserve.keys).read_text())
+    for key in ("", "Bearer x", f"Bearer {own['inference']['key']}"):
+        response = httpx.get(f"{torchserve.management}/models", headers={"authorization": key}, trust_env=False)
+        assert (response.status_code, response.json()["type"]) == (400, "InvalidKeyException")
+    refused = httpx.post(f"{torchserve.inference}/predictions/review-stars", json={"reviews": []}, trust_env=False)
+    assert (refused.status_code, refused.json()["type"]) == (400, "InvalidKeyException")
+    statuses = {code for port in listening(torchserve.pid) if (code := grpc_register(port)) is not None}
+    assert statuses == {grpc.StatusCode.PERMISSION_DENIED}
+
+
+def listening(pid: int) -> list[int]:
+    return [each.laddr.port for each in psutil.Process(pid).net_connections() if each.status == psutil.CONN_LISTEN]
+
+
+def grpc_register(port: int) -> Any:
+    """What a port answers to the gRPC call that loads a model; None where it does not know the call."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        method = "/org.pytorch.serve.grpc.management.ManagementAPIsService/RegisterModel"
+        try:
+            channel.unary_unary(method)(b"", timeout=10)
+        except grpc.RpcError as error:
+            other = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED}  # HTTP/1, or the inference API
+            return None if error.code() in other else error.code()
+        return grpc.StatusCode.OK
+
+
 def test_the_host_is_an_address(short_path: Path) -> None:
-    assert is_loopback("127.0.0.1") and is_loopback("::1") and not is_loopback("10.0.0.4")
     found = run_launcher(short_path, "--host", "gateway.example")
     assert found.returncode == 1
     assert "must be an IP address" in found.stderr
@@ -151,9 +184,9 @@ def test_workers_do_not_outlive_a_killed_java(own_torchserve: Any, tiny_release:
     server = own_torchserve
     folder = write_model_folder(tiny_release, server.model_store)
     parameters = {"url": folder.name, "initial_workers": "1", "synchronous": "false"}
-    httpx.post(f"{server.management}/models", params=parameters, timeout=30).raise_for_status()
+    httpx.post(f"{server.management}/models", params=parameters, timeout=30, auth=server.auth).raise_for_status()
     described = f"{server.management}/models/review-stars/{tiny_release.manifest.version}"
-    wait_for(lambda: "READY" in httpx.get(described, timeout=30).text)
+    wait_for(lambda: "READY" in httpx.get(described, timeout=30, auth=server.auth).text)
     workers = psutil.Process(server.pid).children(recursive=True)
 
     os.kill(server.pid, signal.SIGKILL)

@@ -27,8 +27,8 @@ NAME = "review-stars"
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=LOAD_SECONDS, trust_env=False) as client:
+def client(torchserve: Any) -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=LOAD_SECONDS, trust_env=False, auth=torchserve.auth) as client:
         yield client
 
 
@@ -178,7 +178,7 @@ class TestProtocol:
     def test_a_full_queue_is_503_at_once(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         limits = httpx.Limits(max_connections=None)
         with (
-            httpx.Client(timeout=LOAD_SECONDS, trust_env=False, limits=limits) as many,
+            httpx.Client(timeout=LOAD_SECONDS, trust_env=False, limits=limits, auth=torchserve.auth) as many,
             paused(torchserve, client, served),
             ThreadPoolExecutor(140) as pool,
         ):
@@ -215,7 +215,7 @@ class TestSwap:
         statuses: list[int] = []
 
         def ask() -> None:
-            with httpx.Client(timeout=60, trust_env=False) as own:
+            with httpx.Client(timeout=60, trust_env=False, auth=torchserve.auth) as own:
                 while not done.is_set():
                     statuses.append(predict(torchserve, own, served, reviews("Good.")).status_code)
 
