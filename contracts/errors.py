@@ -16,7 +16,7 @@ StarsError
 │   └── LeaseLost      this worker no longer owns the job: another one took it over, or it is finished
 ├── BackendError       the model server did not answer as it should
 │   ├── BackendUnavailable   nothing answers, or it answers that it is not ready
-│   ├── BackendOverloaded    its queue is full
+│   ├── BackendOverloaded    more is waiting than can be answered in time
 │   └── DeadlineExceeded     no answer within the deadline
 └── MachineError       the machine lacks something: Java, a free port, disk space
 """
@@ -99,7 +99,11 @@ class BackendUnavailable(BackendError):
 
 
 class BackendOverloaded(BackendError):
-    """The model server's queue is full."""
+    """More is waiting than can be answered in time. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DeadlineExceeded(BackendError):

@@ -35,6 +35,8 @@ class PredictionRequest(TypedDict):
     """The body of POST /predictions/<model>/<version>."""
 
     reviews: list[ReviewItem]
+    deadline: NotRequired[float]
+    """Seconds since 1970 after which nobody waits for the answer. The two clocks must agree within a second or so."""
 
 
 class Prediction(TypedDict):
@@ -61,7 +63,8 @@ class FailedPrediction(TypedDict):
 class PredictionResponse(TypedDict):
     """One prediction a review, in the request's order.
 
-    A request that cannot be read at all is answered with status 400 and a `FailedPrediction`.
+    A request that cannot be read at all is answered with status 400 and a `FailedPrediction`, one whose deadline has
+    passed with 504.
     """
 
     predictions: list[Prediction | FailedPrediction]

@@ -88,5 +88,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        await gateway.predictor.close()
         await gateway.backend.close()
         await gateway.jobs.close()

@@ -189,7 +189,7 @@ def error_response(error: Exception, request_id: str) -> Response:
     problem = problem_of(error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if problem.retry_after is not None:
-        headers["Retry-After"] = str(problem.retry_after)
+        headers["Retry-After"] = str(getattr(error, "retry_after", problem.retry_after))
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status in {408, 413}:

@@ -29,6 +29,9 @@ from contracts.store import ObjectStore, open_store
 KEY_LENGTH = 16
 """An admin key shorter than this could be guessed."""
 
+HANGS_AFTER = 6
+"""Deadlines that a silent worker is given before TorchServe starts it again."""
+
 _ESCAPED = 12
 """Bytes of the longest JSON spelling of one character: an escaped surrogate pair."""
 
@@ -50,6 +53,11 @@ class Limits(BaseModel):
         int, Field(gt=0, description="reviews in the gateway at once, waiting or being read by the model")
     ] = 256
     model_reviews: Annotated[int, Field(gt=0, description="reviews with the model server at once")] = 64
+
+    @property
+    def hang_seconds(self) -> float:
+        """A worker that says nothing for so long hangs, and TorchServe may kill it."""
+        return HANGS_AFTER * self.deadline_seconds
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

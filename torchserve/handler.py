@@ -20,7 +20,7 @@ from contracts.review import Review, segments
 from contracts.tokens import Encoded, ReviewEncoder
 from torchserve.engine import Engine
 from torchserve.model import load_model
-from torchserve.wire import failed, read_reviews
+from torchserve.wire import EXPIRED, failed, read_reviews
 
 if TYPE_CHECKING:
     from ts.context import Context
@@ -47,7 +47,7 @@ class ReviewHandler:
         logging.getLogger().setLevel(logging.WARNING)
 
     def handle(self, data: Sequence[dict[str, Any]], context: Context) -> list[bytes]:
-        """Answer each request of the batch. A request that cannot be read gets status 400, the others their answers."""
+        """Answer each request of the batch; one that cannot be read gets status 400, one that comes too late 504."""
         requests = [self.parse(each) for each in data]
         reviews = [review for request in requests if isinstance(request, list) for review in request]
         encoded = self.tokenise(reviews)
@@ -58,7 +58,8 @@ class ReviewHandler:
         for index, request in enumerate(requests):
             context.set_response_content_type(index, "application/json")
             if isinstance(request, ReviewError):
-                context.set_response_status(400, "Bad Request", index)
+                late = request.kind == EXPIRED
+                context.set_response_status(504 if late else 400, "Gateway Timeout" if late else "Bad Request", index)
                 answers.append(self.answer(failed(request)))
             else:
                 items = [next(predictions) for _ in request]

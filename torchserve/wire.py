@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from contracts.errors import ReviewError
@@ -15,6 +16,7 @@ TEXT_LIMIT = 100_000
 """Characters. The gateway's limits are far lower; this one keeps a worker alive whoever calls it."""
 
 REVIEWS_LIMIT = 256
+EXPIRED = "expired"
 
 
 def read_reviews(body: Any) -> list[Review | ReviewError]:
@@ -25,6 +27,9 @@ def read_reviews(body: Any) -> list[Review | ReviewError]:
     document = _parse(bytes(body)) if isinstance(body, bytes | bytearray | memoryview) else body
     if not isinstance(document, dict) or not isinstance(document.get("reviews"), list):
         raise ReviewError('the body must be {"reviews": [{"text": …}, …]}', kind="malformed")
+    until = document.get("deadline")
+    if isinstance(until, int | float) and until < time.time():
+        raise ReviewError("nobody waits for this answer any more: its deadline has passed", kind=EXPIRED)
     reviews = document["reviews"]
     if not 1 <= len(reviews) <= REVIEWS_LIMIT:
         raise ReviewError(f"{len(reviews)} reviews in one request: send 1 to {REVIEWS_LIMIT}", kind="malformed")

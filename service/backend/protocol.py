@@ -35,8 +35,11 @@ class Backend(Protocol):
     All methods raise BackendUnavailable when nothing answers.
     """
 
-    async def predict(self, version: str, reviews: Sequence[Review]) -> Scored:
-        """Raises NotLoaded, BackendOverloaded, or BackendError for an answer that makes no sense."""
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
+        """The model's view of the reviews. After so many seconds nobody waits for it, so that it need not be computed.
+
+        Raises NotLoaded, BackendOverloaded, DeadlineExceeded, or BackendError for an answer that makes no sense.
+        """
 
     async def load(self, version: str, folder: Path, seconds: float) -> None:
         """Load a version beside the others and return when it can predict.

@@ -1,7 +1,7 @@
 """TorchServe's HTTP APIs, as the gateway uses them.
 
-Predictions: POST /predictions/<model>/<version> with {"reviews": [{"text", "title", "category"}, …]}, answered by
-{"predictions": [{"logits": [5], "tokens", "truncated"} | {"error": {"type", "message"}}, …], "infer_ms"}.
+Predictions: POST /predictions/<model>/<version> with {"reviews": [{"text", "title", "category"}, …], "deadline"},
+answered by {"predictions": [{"logits": [5], "tokens", "truncated"} | {"error": {"type", "message"}}, …], "infer_ms"}.
 Models: https://github.com/pytorch/serve/blob/v0.12.0/docs/management_api.md
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,17 @@ from typing import Any
 
 import httpx
 
-from contracts.errors import BackendError, BackendOverloaded, BackendUnavailable, ModelError, ReviewError, StarsError
+from contracts.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendUnavailable,
+    DeadlineExceeded,
+    ModelError,
+    ReviewError,
+    StarsError,
+)
 from contracts.review import STARS, Review
+from contracts.serving import PredictionRequest
 from service.backend.keys import KeyFile, is_refused
 from service.backend.protocol import NotLoaded, Scored, Scores
 
@@ -52,13 +62,15 @@ class TorchServe:
             management_url, MANAGE_SECONDS, httpx.Limits(), KeyFile(keys, "management") if keys else None
         )
 
-    async def predict(self, version: str, reviews: Sequence[Review]) -> Scored:
-        body = {
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
+        body: PredictionRequest = {
             "reviews": [
                 {"text": each.review_body, "title": each.review_headline, "category": each.product_category}
                 for each in reviews
             ]
         }
+        if seconds is not None:
+            body["deadline"] = time.time() + seconds
         path = f"/predictions/{self._name}/{version}"
         response = await _send(self._inference, "POST", path, json=body)
         if response.status_code != 200:
@@ -193,6 +205,8 @@ def _prediction_error(response: httpx.Response, version: str) -> BackendError:
         return NotLoaded(f"the model server does not have release {version} yet: it was restarted, or is loading")
     if response.status_code == 507 or kind == "ServiceUnavailableException":
         return BackendOverloaded("the model server's queue is full: try again in a moment")
+    if response.status_code == 504:
+        return DeadlineExceeded("the model server came to this request too late: is its clock that of the gateway?")
     if response.status_code == 500:
         return BackendUnavailable("the model server's worker died over this request: it is being restarted")
     return BackendError(f"the model server failed over this request with status {response.status_code}")

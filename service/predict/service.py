@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pydantic import ValidationError
 
 from contracts.errors import DeadlineExceeded, ReviewError
 from contracts.review import Review
-from service.backend.protocol import Backend, NotLoaded
+from service.backend.protocol import Backend, NotLoaded, Scored
 from service.body import explain
 from service.errors import InvalidRequest
 from service.metrics import Metrics
@@ -19,7 +19,11 @@ from service.predict.answer import answer
 from service.predict.queue import ReviewQueue
 from service.predict.schemas import ReviewIn
 from service.releases.service import Releases
+from service.releases.serving import Serving
 from service.settings import Limits
+
+GRACE_SECONDS = 5.0
+"""For TorchServe to notice that its worker hangs, and to say so."""
 
 
 class Predicted(NamedTuple):
@@ -85,7 +89,8 @@ class Predictor:
         self._releases = releases
         self._limits = limits
         self._metrics = metrics
-        self.queue = ReviewQueue(limits.queue_reviews, limits.model_reviews)
+        self.queue = ReviewQueue(limits.queue_reviews, limits.model_reviews, limits.deadline_seconds)
+        self._asking: set[asyncio.Task[Scored]] = set()
 
     async def predict(self, given: Sequence[Review | ReviewError]) -> Predicted:
         """Answers for the reviews that could be read; the others keep their errors.
@@ -97,10 +102,14 @@ class Predictor:
         reviews = [each for each in given if isinstance(each, Review)]
         started = perf_counter()
         try:
-            async with asyncio.timeout(self._limits.deadline_seconds), self.queue.place(len(reviews)):
+            async with asyncio.timeout(self._limits.deadline_seconds) as deadline:
+                await self.queue.enter(len(reviews))
                 entered = perf_counter()
-                with serving.in_use():
-                    scored = await self._backend.predict(manifest.version, reviews)
+                left = cast(float, deadline.when()) - asyncio.get_running_loop().time()
+                asking = asyncio.create_task(self._ask(serving, reviews, left))
+                self._asking.add(asking)
+                asking.add_done_callback(self._asked)
+                scored = await asyncio.shield(asking)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no answer within {self._limits.deadline_seconds:g} s: send fewer reviews, or try again later"
@@ -124,3 +133,31 @@ class Predictor:
             "infer": scored.infer_ms,
         }
         return Predicted(items, manifest.name, manifest.version, timing)
+
+    async def _ask(self, serving: Serving, reviews: Sequence[Review], seconds: float) -> Scored:
+        """Have the reviews read by the model server; they keep their place in the queue until it is done with them.
+
+        A task of its own: it goes on when the client has left or the deadline has passed, because the model server
+        does. One that says nothing for so long that it would have killed its own worker is given up.
+        """
+        answered = False
+        try:
+            with serving.in_use():
+                async with asyncio.timeout(self._limits.hang_seconds + GRACE_SECONDS):
+                    scored = await self._backend.predict(serving.version, reviews, seconds)
+            answered = True
+            return scored
+        finally:
+            self.queue.leave(len(reviews), answered)
+
+    def _asked(self, asking: asyncio.Task[Scored]) -> None:
+        self._asking.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # seen, where nobody waits for it any more
+
+    async def close(self) -> None:
+        """Call off what is still being asked."""
+        for asking in self._asking:
+            asking.cancel()
+        if self._asking:
+            await asyncio.wait(self._asking)

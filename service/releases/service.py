@@ -36,9 +36,6 @@ START_SECONDS = 0.3
 RETRY_SECONDS = 15.0
 """How often a release that could not be brought into service is tried again."""
 
-HANGS_AFTER = 6
-"""Deadlines that a silent worker is given before TorchServe starts it again."""
-
 log = structlog.get_logger()
 
 
@@ -174,7 +171,9 @@ class Releases:
         settings = self._settings
         log.info("release_loading", version=version)
         found = await run_sync(release.fetch, self._store, self._name, version, settings.release_cache)
-        worker = WorkerSettings(workers=settings.model_workers, response_seconds=self._response_seconds())
+        worker = WorkerSettings(
+            workers=settings.model_workers, response_seconds=math.ceil(settings.limits.hang_seconds)
+        )
         folder = await run_sync(write_model_folder, found, settings.model_folder, worker)
         await self._backend.load(version, folder, settings.load_seconds)
         serving = Serving(found)
@@ -183,10 +182,6 @@ class Releases:
 
     async def _check_golden(self, serving: Serving) -> None:
         await serving.check_golden(self._backend, self._settings.limits.reviews, self._settings.load_seconds)
-
-    def _response_seconds(self) -> int:
-        """A worker that takes longer than any deadline hangs, and TorchServe may kill it."""
-        return math.ceil(self._settings.limits.deadline_seconds * HANGS_AFTER)
 
     def _point(self, version: str, by: str) -> None:
         """Move the production channel, unless somebody else moves it at the same time."""

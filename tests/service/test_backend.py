@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import BackendError, BackendOverloaded, BackendUnavailable, ModelError, ReviewError
+from contracts.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendUnavailable,
+    DeadlineExceeded,
+    ModelError,
+    ReviewError,
+)
 from contracts.review import Review
 from service.backend.protocol import NotLoaded, Scores
 from service.backend.torchserve import TorchServe
@@ -92,6 +99,7 @@ FULL = {"code": 503, "type": "ServiceUnavailableException", "message": 'Model "m
         (_answer(503, {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}), BackendError),
         (_answer(400, {"error": {"type": "malformed", "message": "no"}}), BackendError),
         (_answer(400, {"code": 400, "type": "InvalidKeyException", "message": "no"}), BackendUnavailable),
+        (_answer(504, {"error": {"type": "expired", "message": "no"}}), DeadlineExceeded),
         (_answer(200, b"<html>"), BackendError),
         (_answer(200, b"\xff"), BackendError),
         (_answer(200, []), BackendError),

@@ -102,6 +102,7 @@ def client(
 def hanging(server: Server, client: httpx.Client, wait_ready: Callable[[httpx.Client], str]) -> Iterator[None]:
     """TorchServe takes connections but does nothing with them; it goes on after the test."""
     wait_ready(client)
+    assert client.post("/predict", json=REVIEW).status_code == 200  # from here on the gateway knows how fast it is
     server.send(signal.SIGSTOP)
     yield
     server.send(signal.SIGCONT)
@@ -113,9 +114,10 @@ def _type(response: httpx.Response) -> str:
     return str(response.json()["error"]["type"])
 
 
-def _queued(client: httpx.Client) -> float:
+def _reviews(client: httpx.Client, where: str) -> float:
+    """Reviews with the model, or in the whole gateway ("queue")."""
     lines = client.get("/metrics").text.splitlines()
-    return next(float(line.split()[-1]) for line in lines if line.startswith("stars_queue_reviews"))
+    return next(float(line.split()[-1]) for line in lines if line.startswith(f"stars_{where}_reviews"))
 
 
 def test_a_server_that_hangs_costs_the_deadline_and_no_more(client: httpx.Client, hanging: None) -> None:
@@ -130,27 +132,44 @@ def test_a_server_that_hangs_costs_the_deadline_and_no_more(client: httpx.Client
 def test_a_full_queue_refuses_at_once(client: httpx.Client, hanging: None) -> None:
     batch = {"reviews": [REVIEW] * 64}
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(client.post, "/predict", json=batch) for _ in range(2)]
-        while _queued(client) < 128:
+        with_the_model = pool.submit(client.post, "/predict", json=batch)
+        while _reviews(client, "model") < 64:
+            time.sleep(0.02)
+        waiting = pool.submit(client.post, "/predict", json=batch)
+        while _reviews(client, "queue") < 128:
             time.sleep(0.02)
         refused = client.post("/predict", json=REVIEW)
-        assert not any(each.done() for each in waiting), "before their deadline"
+        assert not with_the_model.done() and not waiting.done(), "before their deadline"
         assert (refused.status_code, _type(refused)) == (429, "overloaded")
         assert int(refused.headers["retry-after"]) > 0
-        assert {each.result().status_code for each in waiting} == {504}
-    assert _queued(client) == 0
+        assert waiting.result().status_code == 429, "it never had its turn"
+        assert with_the_model.result().status_code == 504
 
 
-def test_work_is_dropped_when_its_client_leaves(client: httpx.Client, hanging: None) -> None:
-    body = json.dumps(REVIEW).encode()
+def test_what_the_model_server_has_keeps_its_place_when_its_client_leaves(
+    server: Server, client: httpx.Client, hanging: None
+) -> None:
+    """Otherwise the next one would be sent after it, and the model server's queue had no limit but its own."""
+    for sent in (64, 128):  # the second batch waits, and is given up when its client leaves
+        _send_and_leave(client, {"reviews": [REVIEW] * 64}, sent)
+        while _reviews(client, "queue") > 64:
+            time.sleep(0.02)
+        assert _reviews(client, "model") == 64
+    left = 'route="/predict",status="499"'
+    assert next(line for line in client.get("/metrics").text.splitlines() if left in line).endswith(" 2.0")
+    server.send(signal.SIGCONT)
+    while _reviews(client, "queue") > 0:
+        time.sleep(0.02)
+
+
+def _send_and_leave(client: httpx.Client, document: Any, until: int) -> None:
+    """Ask, wait until so many reviews are in the gateway, and close the connection."""
+    body = json.dumps(document).encode()
     head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
         connection.sendall(head.encode() + body)
-        while _queued(client) < 1:
+        while _reviews(client, "queue") < until:
             time.sleep(0.02)
-    while _queued(client) > 0:
-        time.sleep(0.02)
-    assert 'route="/predict",status="499"' in client.get("/metrics").text
 
 
 def test_a_worker_that_dies_is_replaced(

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,23 @@ def test_golden_cases_get_their_logits(handler: ReviewHandler, tiny_release: Rel
         assert prediction["logits"] == pytest.approx(case.logits, abs=1e-5)
         assert prediction["truncated"] is False
     assert answer["predictions"][0]["tokens"] == 14
+
+
+def test_what_nobody_waits_for_is_not_computed_and_its_neighbours_are(
+    handler: ReviewHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    infer = handler.engine.infer
+    monkeypatch.setattr(handler.engine, "infer", lambda reviews: (computed.append(len(reviews)), infer(reviews))[1])
+    review = {"text": "Works."}
+    late, early = time.time() - 0.1, time.time() + 60
+    bodies = [json.dumps({"reviews": [review], "deadline": deadline}).encode() for deadline in (late, early)]
+
+    (status, refused), (good, answer) = call(handler, *bodies)
+
+    assert (status, refused["error"]["type"]) == (504, "expired")
+    assert good == 200 and len(answer["predictions"]) == 1
+    assert computed == [1]
 
 
 def test_a_long_review_is_truncated_and_says_so(handler: ReviewHandler) -> None:
