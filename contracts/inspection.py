@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from contracts.errors import ModelError, ReleaseError
 from contracts.manifest import (
@@ -18,7 +18,7 @@ from contracts.manifest import (
     FileEntry,
     Golden,
     Manifest,
-    explain,
+    explain_file,
     load_json,
     signing_key,
 )
@@ -26,6 +26,8 @@ from contracts.tokens import ReviewEncoder
 from contracts.weights import read_header
 
 _Check = Callable[[Path, Manifest], Iterator[str]]
+
+_DOCUMENTS: dict[str, type[BaseModel]] = {"golden.json": Golden, "calibration.json": Calibration}
 
 CONFIG_LIMIT = 32 * 1024 * 1024
 """Bytes that a tokenizer or a configuration may have; far more than BERT's."""
@@ -76,7 +78,7 @@ def _run(check: _Check, name: str, folder: Path, manifest: Manifest) -> list[str
     try:
         return [f"{name}: {problem}" for problem in check(folder, manifest)]
     except ValidationError as error:
-        return explain(name, error)
+        return explain_file(name, error, _DOCUMENTS[name])
     except (ReleaseError, ModelError, ValueError) as error:
         return [f"{name}: {error}"]
 

@@ -23,6 +23,7 @@ from pydantic import (
 
 from contracts.errors import NotFound, ReleaseError
 from contracts.tokens import TOKEN_LIMIT, Truncation
+from contracts.validation import findings
 
 RELEASE_FILES = (
     "config.json",
@@ -120,7 +121,7 @@ class Manifest(_Document):
         try:
             return cls.model_validate(load_json(data))
         except ValidationError as error:
-            problems = explain(MANIFEST, error)
+            problems = explain_file(MANIFEST, error, cls)
         except ValueError as error:
             problems = [f"{MANIFEST}: {error}"]
         raise ReleaseError(f"the manifest cannot be used: {problems[0]}", problems)
@@ -222,11 +223,8 @@ def _finite(number: str) -> float:
     return value
 
 
-def explain(file: str, error: ValidationError) -> list[str]:
+def explain_file(file: str, error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line per field that is wrong. Never the value: golden cases hold review text."""
-    lines = []
-    for each in error.errors(include_input=False, include_url=False, include_context=False):
-        where = ".".join(str(part) for part in each["loc"])
-        message = each["msg"].removeprefix("Value error, ")
-        lines.append(f"{file}: {where}: {message}" if where else f"{file}: {message}")
-    return lines
+    return [
+        f"{file}: {place}: {said}" if place else f"{file}: {said}" for place, said in findings(error, model, names=True)
+    ]

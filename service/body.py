@@ -6,7 +6,6 @@ import asyncio
 from email.message import Message
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
@@ -82,17 +81,3 @@ async def _drain(request: Request) -> None:
                     return
     except TimeoutError:
         return
-
-
-def explain(error: ValidationError, model: type[BaseModel], whole: str = "the body") -> str:
-    """What is wrong with each field of a `model`, in one sentence that quotes nothing that was sent."""
-    known = model.model_fields
-    lines = []
-    for each in error.errors(include_input=False, include_url=False, include_context=False):
-        if each["type"] == "extra_forbidden":
-            lines.append(f"{whole} has a field that is not known here; the fields are {', '.join(known)}")
-            continue
-        # Other parts of the path are names of types, or keys that the client chose.
-        place = ".".join(str(part) for part in each["loc"] if isinstance(part, int) or part in known)
-        lines.append(f"{place or whole}: {each['msg'].removeprefix('Value error, ')}")
-    return "; ".join(dict.fromkeys(lines))

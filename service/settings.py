@@ -25,6 +25,7 @@ from contracts.errors import ConfigError
 from contracts.release import MODEL_NAME, default_store
 from contracts.settings import Home, data_roots
 from contracts.store import ObjectStore, open_store
+from contracts.validation import findings
 
 KEY_LENGTH = 16
 """An admin key shorter than this could be guessed."""
@@ -170,8 +171,6 @@ def load_settings(**given: object) -> Settings:
     try:
         return Settings(**given)  # type: ignore[arg-type]  # pydantic checks what mypy cannot see
     except ValidationError as error:
-        problems = []
-        for each in error.errors(include_input=False, include_url=False, include_context=False):
-            name = "STARS_" + "__".join(str(part) for part in each["loc"]).upper() if each["loc"] else "settings"
-            problems.append(f"{name}: {each['msg'].removeprefix('Value error, ')}")
-        raise ConfigError("; ".join(problems)) from None
+        found = findings(error, Settings, names=True)
+        names = ["STARS_" + place.replace(".", "__").upper() if place else "settings" for place, _ in found]
+        raise ConfigError("; ".join(f"{name}: {said}" for name, (_, said) in zip(names, found, strict=True))) from None

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ConfigError, MachineError, StarsError
 from contracts.stages import StageConfig
+from contracts.validation import explain
 
 FACTS = "facts.json"
 _STARTED = ".started.json"
@@ -198,8 +199,7 @@ def load_config(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"the configuration of {name} is wrong: {wrong}") from error
+        raise ConfigError(f"the configuration of {name} is wrong: {explain(error, kind, name, names=True)}") from error
 
 
 def stop_on_sigterm() -> None:

@@ -25,10 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.errors import JobError, LeaseLost, StarsError
 from contracts.jobs import Job, JobState, JobStore
-from contracts.manifest import explain
 from contracts.release import MODEL_NAME, default_store
 from contracts.settings import JOBS_VARIABLE, Home, allowed_data, data_roots
 from contracts.store import open_store
+from contracts.validation import explain
 from training.child import Child, RunLock, end_orphans, orphans
 from training.lease import DEFAULT_TIMES, Cancelled, Lease, Times
 from training.pipeline import tidy
@@ -190,7 +190,7 @@ class Worker:
         try:
             asked = Retrain.model_validate(job.config)
         except ValidationError as error:
-            raise JobError(explain("configuration of the job", error)[0]) from error
+            raise JobError(explain(error, Retrain, "the job's configuration")) from error
         paths = [asked.data] if isinstance(asked.data, str) else asked.data
         arguments = [f"--data={allowed_data(path, self._roots)}" for path in paths]
         arguments += [f"--preset={asked.preset}", "--work", str(self._runs / job.id), *self._flags]

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
 from contracts.jobs import JobState
+from contracts.validation import explain
 from service.auth import require_admin
-from service.body import explain, read_json
+from service.body import read_json
 from service.errors import InvalidRequest, responses
 from service.gateway import GatewayOf
 from service.jobs.schemas import JobList, JobOut, RetrainIn
@@ -45,7 +46,7 @@ async def retrain(request: Request, gateway: GatewayOf, idempotency_key: Idempot
     try:
         asked = RetrainIn.model_validate(body)
     except ValidationError as error:
-        raise InvalidRequest(explain(error, RetrainIn)) from None
+        raise InvalidRequest(explain(error, RetrainIn, "the body")) from None
     job, created = await gateway.jobs.retrain(asked, idempotency_key)
     location = {"Location": f"/admin/jobs/{job.id}"}
     return JSONResponse(JobOut.of(job).model_dump(mode="json"), 202 if created else 200, location)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from contracts.errors import DeadlineExceeded, ReviewError
 from contracts.review import Review
+from contracts.validation import explain
 from service.backend.protocol import Backend, NotLoaded, Scored
-from service.body import explain
 from service.errors import InvalidRequest
 from service.metrics import Metrics
 from service.predict.answer import answer

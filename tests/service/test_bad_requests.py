@@ -79,9 +79,9 @@ def test_errors_name_the_field_and_the_review_but_not_what_was_sent(client: http
     bad = [{"text": ""}, 3, {"text": "secret", "secret": 1}, {"title": "secret"}]
     message = _error(client.post("/predict", json={"reviews": bad}))["message"]
     assert "reviews.0: the text is empty" in message
-    assert "reviews.2: the review has a field that is not known here; the fields are text, title, category" in message
+    assert "reviews.2: the review: has a field that is not known; what there is: text, title, category" in message
     assert "secret" not in message
-    assert "text: Field required" in _error(client.post("/predict", json={}))["message"]
+    assert "text: is missing" in _error(client.post("/predict", json={}))["message"]
 
 
 @pytest.mark.parametrize(
