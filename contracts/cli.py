@@ -17,6 +17,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from contracts.errors import StarsError
+from contracts.installation import how_to_install
 
 DISTRIBUTION = "review-stars"
 COMMANDS = "stars.commands"
@@ -34,7 +35,7 @@ def main() -> None:
     except ImportError as error:
         if not _is_foreign(error):
             raise
-        _fail(f"{error}. It comes with: {_install(_extra_that_has(error))}")
+        _fail(f"{error}: {how_to_install(_extra_that_has(error))}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -53,7 +54,7 @@ def build(groups: Iterable[EntryPoint]) -> typer.Typer:
         except ImportError as error:
             if not _is_foreign(error) and not _is_left_out(group, error):
                 raise
-            hints.append(f"The {group.name} commands are not installed: {_install(group.name)}")
+            hints.append(f"The {group.name} commands are not installed: {how_to_install(group.name)}.")
 
     class Commands(TyperGroup):
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -110,10 +111,6 @@ def _extra_that_has(error: ImportError) -> str | None:
     modules = (str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__))
     packages = [module.partition(".")[0] for module in modules]
     return next((each for each in reversed(packages) if each in PACKAGES - {"contracts"}), None)
-
-
-def _install(extra: str | None) -> str:
-    return f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {DISTRIBUTION}"
 
 
 def _fail(sentence: str) -> None:

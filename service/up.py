@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from contracts import release
 from contracts.errors import ConfigError, MachineError
+from contracts.installation import how_to_install
 from service.admin_key import keep_admin_key
 from service.releases.production import production_version
 from service.settings import Settings
@@ -78,7 +79,7 @@ def run(settings: Settings, worker: bool, say: Say) -> int:
         version = production_version(store, settings.name)
         release.fetch(store, settings.name, version, settings.release_cache)  # tells now what is wrong with it
         if worker and not all(map(find_spec, WORKER_NEEDS)):
-            say("no worker: retraining needs `pip install 'review-stars[training]'`; predicting does not")
+            say(f"no worker: retraining needs more than is installed: {how_to_install('training')}")
             worker = False
         children = [Child(program) for program in programs(settings, store.url, key_file, worker)]
         return _supervise(children, settings, key_file, say)

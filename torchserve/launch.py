@@ -22,6 +22,7 @@ from typing import Annotated
 import typer
 
 from contracts.errors import ConfigError, MachineError, StarsError
+from contracts.installation import how_to_install
 from contracts.settings import Home
 from torchserve.java import INSTALL, OPTIONS, find_java
 
@@ -142,7 +143,7 @@ def command(java: Path, work_dir: Path) -> list[str]:
     """The command line of TorchServe's frontend."""
     spec = find_spec("ts")
     if spec is None or spec.origin is None:
-        raise MachineError("TorchServe is not installed: pip install 'review-stars[torchserve]'")
+        raise MachineError(f"TorchServe is not installed: {how_to_install('torchserve')}")
     package = Path(spec.origin).parent
     return [
         str(java),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from training.interrupt import AGAIN, INTERRUPTED, check, interruptible
+from training.report import counted
 
 app = typer.Typer(no_args_is_help=True)
 pipeline = typer.Typer(no_args_is_help=True, help="Train, judge and export a release from labelled reviews.")
@@ -35,10 +41,21 @@ class TerminalObserver:
         self.bar.console.print(escape(message))
 
 
+@contextmanager
+def _interruptible(console: Console, sentence: str) -> Iterator[None]:
+    """Ctrl-C ends the command with this sentence and the exit code of an interruption."""
+    try:
+        with interruptible(lambda said: console.print(said, highlight=False)):
+            yield
+    except KeyboardInterrupt:
+        console.print(sentence, highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+
+
 @pipeline.command("run")
 def pipeline_run(
     data: Annotated[list[Path], typer.Option(help="A .tsv or .tsv.gz file, or a folder of them. Repeat for more.")],
-    store: Annotated[str, typer.Option(help="Release store, a folder or file:// URL.")] = "./store",
+    store: Annotated[str | None, typer.Option(help="Release store [the one that `stars up` serves].")] = None,
     preset: Annotated[str, typer.Option(help="tiny, standard or frozen: see training/presets.")] = "standard",
     work: Annotated[Path | None, typer.Option(help="Folder for every stage's artifacts [runs/PRESET].")] = None,
     name: Annotated[str, typer.Option(help="Name of the release.")] = "review-stars",
@@ -48,27 +65,38 @@ def pipeline_run(
     ] = None,
 ) -> None:
     """Prepare, train, convert, evaluate and export. Skips what is unchanged; run it again after an interruption."""
-    from training.pipeline import PLAN, Run, parse_overrides, run
-    from training.stage import stop_on_sigterm
-
     console = Console(stderr=True)
     work = work or Path("runs") / preset
-    request = Run(tuple(data), preset, store, work, name, config, parse_overrides(settings or []))
-    observer = TerminalObserver(console)
-    stop_on_sigterm()
-    try:
+    with _interruptible(console, AGAIN):
+        from contracts.release import default_store
+        from contracts.settings import Home
+        from contracts.store import open_store
+        from training.pipeline import PLAN, Run, parse_overrides, run
+
+        overrides = parse_overrides(settings or [])
+        url = (open_store(store) if store else default_store(Home.default())).url
+        observer = TerminalObserver(console)
         with observer.bar:
-            facts = run(request, observer)
-    except KeyboardInterrupt:
-        console.print("interrupted: run the same command again to go on")
-        raise typer.Exit(130) from None
+            facts = run(Run(tuple(data), preset, url, work, name, config, overrides), observer)
     table = Table("stage", "seconds", "artifacts")
     for stage, _, _ in PLAN:
         table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))
     console.print(table)
     exported = facts["export"]
     console.print(f"{facts['evaluate']['verdict']}: {escape(facts['evaluate']['reason'])}")
-    console.print(f"release {exported['version']} is in {store}. Serve it with: stars up --store {store}")
+    for line in _how_to_serve(exported, store):
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def _how_to_serve(exported: dict[str, Any], store: str | None) -> list[str]:
+    flag = f" --store {shlex.quote(store)}" if store else ""
+    if exported["production"]:
+        return [f"release {exported['version']} is production in {exported['store']}. Serve it with: stars up{flag}"]
+    return [
+        f"release {exported['version']} is the candidate in {exported['store']}; production stays as it was.",
+        f"Promote it with: stars release promote {exported['version']}{flag}",
+        f"Then serve it with: stars up{flag}",
+    ]
 
 
 @app.command()
@@ -82,18 +110,35 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Judge a release on labelled reviews, without training: accuracy, MAE, within one star, macro-F1, kappa, ECE."""
-    from training.evaluate import evaluate_release
-
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _interruptible(console, "interrupted"), Progress(*columns, console=console, transient=True) as bar:
+        from training.evaluate import evaluate_release
+
         task = bar.add_task("reading", total=1.0)
-        result = evaluate_release(
-            release, data, store, limit, lambda done: bar.update(task, completed=done, description="judging")
-        )
+
+        def judged(done: float) -> None:
+            check()
+            bar.update(task, completed=done, description="judging")
+
+        result = evaluate_release(release, data, store, limit, judged)
+    console.print(escape(_skipped(result)), highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(result))
         return
     Console().print(_report(result))
+
+
+def _skipped(result: dict[str, Any]) -> str:
+    """How many of the rows that were read could not be judged, and why."""
+    skipped = result["skipped"]
+    bad, refused = skipped["rows"], skipped["too_many_tokens"]
+    said = f"{result['n'] + bad + refused:,} rows read, {result['n']:,} judged"
+    if bad:
+        said += f", {bad:,} could not be read ({counted(skipped['reasons'])})"
+    if refused:
+        said += f", {refused:,} are over the release's token limit, which refuses them"
+    return said
 
 
 def _report(result: dict[str, Any]) -> Table:

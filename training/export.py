@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -33,11 +35,12 @@ from contracts.store import ObjectStore, open_store
 from training import base_model, stage
 from training.cards import About, data_card, data_terms, model_card
 from training.evaluate import TEST_LOGITS
+from training.folder import read_facts
 from training.golden import golden_cases
 from training.labelled import LabelledReviews, prepared_encoder
 from training.metrics import Floats
 from training.predictor import Predictor
-from training.stage import Reporter, read_facts
+from training.stage import Reporter
 
 NAME = "export"
 Config = ExportConfig
@@ -164,14 +167,16 @@ def compare(full: Floats, rounded: Floats) -> dict[str, Any]:
 
 
 def code_revision() -> str:
-    """The commit of this checkout ("-dirty" when files differ from it), else the installed version."""
+    """The commit of this checkout ("-dirty" when files differ from it), else the installed version, if known."""
     root, git = Path(__file__).resolve().parent.parent, shutil.which("git")
     if git is not None and (root / ".git").exists():  # an installed copy may lie inside somebody else's checkout
         command = [git, "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
         found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if found.returncode == 0:
             return found.stdout.strip()
-    return f"{DISTRIBUTION} {installed_version(DISTRIBUTION)}"
+    with suppress(PackageNotFoundError):  # an image may hold the folders without the package's metadata
+        return f"{DISTRIBUTION} {installed_version(DISTRIBUTION)}"
+    return f"{DISTRIBUTION}, revision not known"
 
 
 def _version(folder: Path) -> str:

@@ -14,10 +14,10 @@ import numpy as np
 from contracts.errors import DataError, ReviewError
 from contracts.review import Review, Segments, segments
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
+from training.folder import read_facts
 from training.metrics import Ints
 from training.reading import find_files, read_reviews
 from training.splits import read_split
-from training.stage import read_facts
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ from filelock import FileLock, Timeout
 
 from contracts.errors import ConfigError, StarsError
 from contracts.stages import StageConfig
-from training.stage import Stage, StderrReporter, execute, load_config, stop_on_sigterm
+from training.folder import FACTS, check_folder
+from training.interrupt import AGAIN, INTERRUPTED, interruptible
+from training.report import counted
+from training.stage import Stage, StderrReporter, execute, load_config
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -72,12 +75,18 @@ def presets() -> list[str]:
 def run(request: Run, observer: Observer) -> dict[str, dict[str, Any]]:
     """Run every stage that is not done. Returns the facts of each, by name.
 
-    Raises ConfigError before any work when a setting of any stage is wrong, or when another run uses the folder.
+    Raises ConfigError before any work when a setting of any stage is wrong, when a stage's folder holds what it did not
+    make, or when another run uses the work folder.
     """
     stages = {name: cast(Stage, importlib.import_module(f"training.{name}")) for name, _, _ in PLAN}
     configs = _configs(request, stages)
-    request.work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(request.work / ".lock")
+    for name in stages:
+        check_folder(request.work / name, name)
+    try:
+        request.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{request.work} cannot be made ({error.strerror}): choose another --work") from error
+    lock = FileLock(request.work / ".pipeline.lock")
     try:
         with lock.acquire(timeout=0):
             return _run(request, stages, configs, observer)
@@ -98,9 +107,29 @@ def _run(
         reporter = _StageReporter(observer, name, before, share)
         still_holds = getattr(stages[name], "is_published", None)
         facts[name] = execute(stages[name], configs[name], inputs, request.work / name, reporter, still_holds)
+        if name == "prepare":
+            for line in rows_used(facts[name], request.work / name / "quarantine"):
+                observer.log(line)
         before += share
         reporter.progress(1.0, f"{name} done")
     return facts
+
+
+def rows_used(prepared: Mapping[str, Any], quarantine: Path) -> list[str]:
+    """What became of the rows: how many were read, put in quarantine and why, and left out by balancing."""
+    splits, config = prepared["splits"], prepared["config"]
+    good, used = (sum(split[what] for split in splits.values()) for what in ("available", "rows"))
+    bad = prepared["quarantined"]
+    why = f" ({counted(prepared['reasons'])}): see {quarantine}" if bad else ""
+    lines = [f"{prepared['rows_in']:,} rows read, {bad:,} of them in quarantine{why}"]
+    if config["limit"] is not None:
+        lines.append(f"{used:,} of {good:,} good rows used: prepare.limit is {config['limit']:,}")
+    elif used < good:
+        lines.append(
+            f"{used:,} of {good:,} good rows used after balancing the stars; "
+            f"--set prepare.max_ratio={2 * config['max_ratio']:g} uses more of the train split"
+        )
+    return lines
 
 
 def tidy(work: Path) -> None:
@@ -108,7 +137,8 @@ def tidy(work: Path) -> None:
 
     Facts, reports, curves and the quarantine stay, and with the facts the stages stay finished.
     """
-    for path in (found for pattern in SPENT for found in work.glob(pattern)):
+    finished = [pattern for pattern in SPENT if (work / pattern.partition("/")[0] / FACTS).is_file()]
+    for path in (found for pattern in finished for found in work.glob(pattern)):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -221,29 +251,30 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="one setting")
     parser.add_argument("--events", choices=["-"], help="write JSON events to standard output")
     args = parser.parse_args()
-    stop_on_sigterm()
     events = JsonEvents() if args.events else None
     if events is not None:
         sys.stdout = sys.stderr  # what a library prints must not stand between the events
+    observer = events or PlainLines()
     try:
-        request = Run(
-            data=tuple(args.data),
-            preset=args.preset,
-            store=args.store,
-            work=args.work,
-            name=args.name,
-            config_file=args.config,
-            overrides=parse_overrides(args.set),
-        )
-        facts = run(request, events or PlainLines())
+        with interruptible(observer.log):
+            request = Run(
+                data=tuple(args.data),
+                preset=args.preset,
+                store=args.store,
+                work=args.work,
+                name=args.name,
+                config_file=args.config,
+                overrides=parse_overrides(args.set),
+            )
+            facts = run(request, observer)
     except StarsError as error:
         sys.stderr.write(f"error: {error}\n")
         if events is not None:
             events.emit("error", message=str(error))
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: run the same command again to go on\n")
-        return 130
+        sys.stderr.write(f"{AGAIN}\n")
+        return INTERRUPTED
     if events is not None:
         events.emit("done", version=facts["export"]["version"], facts=summary(facts))
     return 0

@@ -90,5 +90,11 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+def counted(reasons: Mapping[str, int]) -> str:
+    """ "3 bad_star_rating, 2 empty_body": the most frequent first."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
+
+
 def _signed(measured: Mapping[str, float]) -> str:
     return f"{measured['value']:+.3f} ({measured['low']:+.3f} to {measured['high']:+.3f})"

@@ -13,15 +13,11 @@ import hashlib
 import json
 import os
 import platform
-import shutil
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import yaml
@@ -30,10 +26,10 @@ from pydantic import ValidationError
 from contracts.errors import ConfigError, MachineError, StarsError
 from contracts.stages import StageConfig
 from contracts.validation import explain
+from training.folder import FACTS, begin, check_folder, read_facts, started, write_whole
+from training.interrupt import AGAIN, INTERRUPTED, check, interruptible
 
-FACTS = "facts.json"
-_STARTED = ".started.json"
-_VERSIONED = ("keras", "tensorflow-cpu", "torch", "pyspark", "tokenizers", "numpy")
+_FRAMEWORKS = ("keras", "tensorflow", "torch", "pyspark", "tokenizers", "numpy")
 
 
 class Reporter(Protocol):
@@ -54,8 +50,27 @@ class StderrReporter:
         sys.stderr.write(f"{message}\n")
 
 
+class _Attentive:
+    """Passes on what a stage says, and ends it there when it was asked to stop and does not know it."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+
+    def progress(self, fraction: float, message: str) -> None:
+        check()
+        self._report.progress(fraction, message)
+
+    def log(self, message: str) -> None:
+        check()
+        self._report.log(message)
+
+
 class Stage(Protocol):
-    """What a stage's module offers. `SOURCES` are the project files whose code decides its result."""
+    """What a stage's module offers. `SOURCES` are the project files whose code decides its result.
+
+    It may also offer `resolve(config, inputs) -> inputs`, which adds the inputs that its settings name: what is to be
+    fingerprinted by content and not by name.
+    """
 
     @property
     def NAME(self) -> str: ...
@@ -97,17 +112,9 @@ def input_fingerprint(path: Path) -> str:
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     if not files or not files[0].exists():
         raise ConfigError(f"input {path} does not exist or is empty: check the path")
-    joined = "".join(f"{file.name}:{file_sha256(file)}" for file in files)
+    top = path if path.is_dir() else path.parent
+    joined = "".join(f"{file.relative_to(top)}:{file_sha256(file)}" for file in files)
     return hashlib.sha256(joined.encode()).hexdigest()
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """What a finished stage said of itself. Raises ConfigError when it has not finished."""
-    try:
-        facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder} holds no finished stage ({error}): run the stage that makes it first") from error
-    return facts
 
 
 def execute(
@@ -122,8 +129,11 @@ def execute(
 
     `still_holds` is asked about the facts of a finished stage whose result lies elsewhere: export's, in the store.
 
-    Raises the stage's own StarsError, or MachineError for a full disk. What the stage wrote stays for the next run.
+    Raises the stage's own StarsError, ConfigError when `outputs` is not the stage's own folder, or MachineError for a
+    full disk. What the stage wrote stays for the next run.
     """
+    check_folder(outputs, stage.NAME)
+    inputs = stage.resolve(config, inputs) if hasattr(stage, "resolve") else inputs
     fingerprint = hashlib.sha256(
         json.dumps(
             {
@@ -140,32 +150,33 @@ def execute(
             report.log(f"{stage.NAME}: unchanged, skipped")
             return facts
         (outputs / FACTS).unlink()
-    started = outputs / _STARTED
-    resumed = started.is_file() and started.read_text(encoding="utf-8") == fingerprint
-    if outputs.exists() and not resumed:
-        shutil.rmtree(outputs)
     try:
-        outputs.mkdir(parents=True, exist_ok=True)
-        started.write_text(fingerprint, encoding="utf-8")
+        resumed = started(outputs) == (stage.NAME, fingerprint)
+        if not resumed:
+            begin(outputs, stage.NAME, fingerprint)
         began = time.monotonic()
-        facts = stage.run(config, _Inputs(inputs), outputs, report)
+        facts = stage.run(config, _Inputs(inputs), outputs, _Attentive(report))
         facts |= {
             "stage": stage.NAME,
             "fingerprint": fingerprint,
             "seconds": round(time.monotonic() - began, 1),
             "resumed": resumed,
             "config": config.model_dump(mode="json"),
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in _VERSIONED},
+            "versions": {"python": platform.python_version()} | loaded_versions(),
         }
-        partial = outputs / f"{FACTS}.partial"
-        partial.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(outputs / FACTS)
+        write_whole(outputs / FACTS, json.dumps(facts, indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise MachineError(
             f"{stage.NAME} could not write to {outputs}: {error.strerror or error}. "
             "Free some space or choose another folder, then run it again: it goes on where it was"
         ) from error
     return facts
+
+
+def loaded_versions() -> dict[str, str]:
+    """The versions of the frameworks that this process has loaded, by module: their packages have several names."""
+    loaded = {name: sys.modules[name] for name in _FRAMEWORKS if name in sys.modules}
+    return {name: str(module.__version__) for name, module in loaded.items() if hasattr(module, "__version__")}
 
 
 class _Inputs(dict[str, Path]):
@@ -202,39 +213,23 @@ def load_config(
         raise ConfigError(f"the configuration of {name} is wrong: {explain(error, kind, name, names=True)}") from error
 
 
-def stop_on_sigterm() -> None:
-    """Make SIGTERM end a run as Ctrl-C does: checkpoint kept, Spark stopped, nothing half written."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-
-
 def main(stage: Stage) -> int:
     """`python -m training.<stage>`. Returns the exit code; inside SageMaker a failure is also written down there."""
     sagemaker = "SM_MODEL_DIR" in os.environ
-    stop_on_sigterm()
     try:
-        if sagemaker:
-            return _main_sagemaker(stage)
-        parser = argparse.ArgumentParser(prog=f"python -m training.{stage.NAME}", description=stage.__doc__)
-        parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="an input of the stage")
-        parser.add_argument("--output", required=True, type=Path, help="folder for what the stage makes")
-        parser.add_argument("--config", type=Path, help="YAML file with settings")
-        parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting")
-        args = parser.parse_args()
-        inputs = {k: Path(v) for k, v in (_pair(text, "--input") for text in args.input)}
-        config = load_config(stage.Config, stage.NAME, args.config, dict(_pair(text, "--set") for text in args.set))
-        execute(stage, config, inputs, args.output, StderrReporter())
+        with interruptible(StderrReporter().log):
+            if sagemaker:
+                _main_sagemaker(stage)
+            else:
+                _main_flags(stage)
     except StarsError as error:
         if sagemaker:
             _write_failure(str(error))
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: run the same command again to go on\n")
-        return 130
+        sys.stderr.write(f"{AGAIN}\n")
+        return INTERRUPTED
     except Exception:
         if sagemaker:
             _write_failure(traceback.format_exc())
@@ -242,7 +237,19 @@ def main(stage: Stage) -> int:
     return 0
 
 
-def _main_sagemaker(stage: Stage) -> int:
+def _main_flags(stage: Stage) -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m training.{stage.NAME}", description=stage.__doc__)
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="an input of the stage")
+    parser.add_argument("--output", required=True, type=Path, help="folder for what the stage makes")
+    parser.add_argument("--config", type=Path, help="YAML file with settings")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting")
+    args = parser.parse_args()
+    inputs = {k: Path(v) for k, v in (_pair(text, "--input") for text in args.input)}
+    config = load_config(stage.Config, stage.NAME, args.config, dict(_pair(text, "--set") for text in args.set))
+    execute(stage, config, inputs, args.output, StderrReporter())
+
+
+def _main_sagemaker(stage: Stage) -> None:
     """SageMaker's layout: channels in SM_CHANNEL_*, hyperparameters.json, results in SM_MODEL_DIR."""
     base = Path(os.environ.get("SM_INPUT_CONFIG_DIR", "/opt/ml/input/config"))
     file = base / "hyperparameters.json"
@@ -257,7 +264,6 @@ def _main_sagemaker(stage: Stage) -> int:
     if data is not None:
         Path(data).mkdir(parents=True, exist_ok=True)
         (Path(data) / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return 0
 
 
 def _write_failure(reason: str) -> None:

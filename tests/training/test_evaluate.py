@@ -13,9 +13,10 @@ import pytest
 
 from contracts.errors import DataError, GateError
 from training import evaluate
+from training.folder import read_facts
 from training.labelled import LabelledReviews
 from training.metrics import paired_difference
-from training.stage import execute, read_facts
+from training.stage import execute
 
 from . import tiny
 from .recorder import Recorder

@@ -12,10 +12,11 @@ from contracts.errors import DataError, MachineError
 from contracts.review import segments
 from contracts.tokens import ReviewEncoder, Truncation
 from training import base_model, prepare
+from training.folder import read_facts
 from training.reading import read_reviews
 from training.spark import java_home
 from training.splits import read_split
-from training.stage import execute, read_facts
+from training.stage import execute
 
 from .recorder import Recorder
 from .test_reading import row, write

@@ -16,7 +16,8 @@ import pytest
 from contracts.errors import ConfigError, MachineError
 from contracts.stages import StageConfig
 from training import stage
-from training.stage import Reporter, code_fingerprint, execute, load_config, read_facts
+from training.folder import read_facts
+from training.stage import Reporter, code_fingerprint, execute, load_config
 
 from .recorder import Recorder
 
@@ -83,6 +84,39 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_facts(text: dict[str, Path], 
     with pytest.raises(MachineError, match="No space left on device"):
         execute(full, Config(), text, tmp_path / "out", Recorder())
     assert not (tmp_path / "out" / "facts.json").exists()
+
+
+def test_a_folder_that_is_not_the_stages_is_left_alone(text: dict[str, Path], tmp_path: Path) -> None:
+    """Fault 8: a folder of somebody's was emptied."""
+    runs: list[bool] = []
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="copy holds files that copy did not make"):
+        execute(copier(runs), Config(), text, tmp_path / "copy", Recorder())
+    assert not runs
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["notes.txt"]
+
+
+def test_versions_are_those_of_what_is_loaded(
+    text: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 22: where TensorFlow is another package, or none, a stage failed after its work."""
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(__version__="2.21.0+gpu"))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace())
+    for absent in ("keras", "pyspark"):
+        monkeypatch.delitem(sys.modules, absent, raising=False)
+    facts = execute(copier([]), Config(), text, tmp_path / "out", Recorder())
+    assert facts["versions"]["tensorflow"] == "2.21.0+gpu"
+    assert {"python", "tensorflow"} <= set(facts["versions"]) <= {"python", "tensorflow", "tokenizers", "numpy"}
+
+
+def test_a_file_that_moves_inside_an_input_changes_it(tmp_path: Path) -> None:
+    for name in ("one/a", "two/b"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_text(name)
+    before = stage.input_fingerprint(tmp_path / "in")
+    (tmp_path / "in" / "one" / "a").rename(tmp_path / "in" / "two" / "a")
+    assert stage.input_fingerprint(tmp_path / "in") != before
 
 
 def test_comments_and_docstrings_do_not_change_the_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

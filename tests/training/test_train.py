@@ -13,8 +13,9 @@ import safetensors.numpy
 
 from contracts.errors import DataError, GateError
 from training import train
+from training.folder import read_facts
 from training.prepare import SPLIT_SCHEMA
-from training.stage import execute, read_facts
+from training.stage import execute
 
 from .recorder import Recorder
 from .test_bert import write_checkpoint

@@ -18,10 +18,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
+from training.folder import FACTS
 from training.labelled import LabelledReviews, prepared_encoder
 from training.predictor import pad
 from training.prepare import SPLIT_SCHEMA, Config
-from training.stage import FACTS
 
 EPOCHS = 10
 ROWS = {"train": 400, "validation": 100, "test": 200}
