@@ -13,7 +13,6 @@ from traceback import walk_tb
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from contracts.errors import StarsError
@@ -65,7 +64,8 @@ def build(groups: Iterable[EntryPoint]) -> typer.Typer:
     app = typer.Typer(
         cls=Commands,
         name="stars",
-        epilog=escape(" ".join(hints)),
+        rich_markup_mode=None,  # its tables put "<bool>" beside flags, and take "[…]" in a help text for markup
+        epilog=" ".join(hints),
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

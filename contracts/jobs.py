@@ -9,22 +9,21 @@ theirs within a few seconds of each other.
 from __future__ import annotations
 
 import json
-import sqlite3
+import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-from contracts.errors import ConfigError, JobConflict, JobError, JobNotFound, LeaseLost, MachineError
+from contracts.database import Database, Duplicate
+from contracts.errors import JobConflict, JobError, JobNotFound, LeaseLost
+from contracts.job_queue import Queue, QueuedJob, WorkerSeen
+from contracts.retrain import RETRAIN
 
 LOG_TAIL = 50
 """Lines of a job's log that are kept."""
@@ -32,8 +31,13 @@ LOG_TAIL = 50
 LINE_LIMIT = 500
 ERROR_LIMIT = 2000
 MAX_ATTEMPTS = 3
-BUSY_SECONDS = 10.0
-_MAKING = 0x5741_5253  # any number that no other program locks
+KINDS = frozenset({RETRAIN})
+"""The kinds of jobs that this version knows."""
+
+ALIVE_SECONDS = 30.0
+"""A worker that has not been seen for so long is not counted on."""
+
+FORGOTTEN_SECONDS = 3600.0
 
 
 class JobState(StrEnum):
@@ -75,9 +79,10 @@ class Job:
     cancel_requested: bool = False
 
 
+_TABLES = sa.MetaData()
 _JOBS = sa.Table(
     "jobs",
-    sa.MetaData(),
+    _TABLES,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("config", sa.Text, nullable=False),  # canonical JSON, so that equal configs are equal texts
@@ -100,42 +105,32 @@ _JOBS = sa.Table(
     sa.Column("lease_until", sa.Double),
     sa.Index("jobs_by_state", "state", "created_at"),
 )
-_J = _JOBS.c
+_WORKERS = sa.Table(
+    "workers",
+    _TABLES,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("kinds", sa.Text, nullable=False),  # a JSON list
+    sa.Column("seen_at", sa.Double, nullable=False),
+)
+_J, _W = _JOBS.c, _WORKERS.c
 _TIMES = ("created_at", "started_at", "finished_at", "heartbeat_at", "lease_until")
 
 
 class JobStore:
-    """The table of jobs behind a database URL, made when it is not there.
+    """The jobs, and the workers that have made themselves known, behind a database URL.
 
-    Safe to share between threads. Raises ConfigError for a URL that cannot be used; every method raises JobError when
-    the database fails and MachineError when its disk is full.
+    Safe to share between threads. Raises ConfigError for a URL that cannot be used. The database is asked when it is
+    first needed, and its tables are made then; every method raises JobError when it fails and MachineError when its
+    disk is full.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        try:
-            parsed = sa.make_url(url)
-            sqlite = parsed.get_backend_name() == "sqlite"
-            if sqlite and parsed.database and parsed.database != ":memory:":
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._engine = sa.create_engine(parsed, pool_pre_ping=not sqlite)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ConfigError(f"the job store's URL cannot be used: {error}. Try sqlite:////folder/jobs.db") from error
-        except OSError as error:
-            raise ConfigError(f"the job store's folder cannot be made: {error.strerror}: {error.filename}") from error
-        if sqlite:
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        with self._transaction() as connection:
-            if self._engine.name == "postgresql":
-                # There IF NOT EXISTS does not keep two from making the table at once. One after the other, then.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
-            connection.execute(CreateTable(_JOBS, if_not_exists=True))
-            for index in _JOBS.indexes:
-                connection.execute(CreateIndex(index, if_not_exists=True))
+        self._database = Database(url, _TABLES)
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self._database.close()
 
     def submit(self, kind: str, config: Mapping[str, Any], idempotency_key: str) -> tuple[Job, bool]:
         """Queue a job; (job, True) for a new one, (job, False) for the one that this key has queued before.
@@ -151,33 +146,51 @@ class JobStore:
             raise JobError(f"the job's configuration is not JSON: {error}") from error
         row = {"id": uuid.uuid4().hex, "kind": kind, "config": text, "idempotency_key": idempotency_key}
         try:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 connection.execute(_JOBS.insert().values(**row, state=JobState.QUEUED, created_at=self._clock()))
             return self.get(row["id"]), True
-        except _Duplicate:
-            with self._transaction() as connection:
-                query = _JOBS.select().where(_J.idempotency_key == idempotency_key)
-                known = connection.execute(query).mappings().one()
-        if (known["kind"], known["config"]) != (kind, text):
+        except Duplicate:
+            known = self.with_key(idempotency_key)
+        if known is None:
+            raise JobError("the job store was deleted or replaced meanwhile: try again")
+        if (known.kind, known.config) != (kind, json.loads(text)):
             raise JobConflict(
-                f"the idempotency key {idempotency_key!r} queued job {known['id']} with another request: use a new key"
+                f"the idempotency key {idempotency_key!r} queued job {known.id} with another request: use a new key"
             )
-        return _job(known), False
+        return known, False
 
     def get(self, job_id: str) -> Job:
         """Raises JobNotFound."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             row = connection.execute(_JOBS.select().where(_J.id == job_id)).mappings().one_or_none()
         if row is None:
-            raise JobNotFound(f"no job {job_id[:64]!r}: `stars jobs` or GET /admin/jobs lists them")
+            raise JobNotFound(f"no job {job_id[:64]!r}: `stars jobs ls` or GET /admin/jobs lists them")
         return _job(row)
+
+    def find(self, beginning: str) -> Job:
+        """The one job whose id begins so. Raises JobNotFound, and JobError when there are several."""
+        if not re.fullmatch("[0-9a-f]{1,31}", beginning):
+            return self.get(beginning)
+        query = sa.select(_J.id).where(_J.id.startswith(beginning)).limit(2)
+        with self._database.transaction() as connection:
+            found = connection.execute(query).scalars().all()
+        if len(found) > 1:
+            raise JobError(f"several jobs begin with {beginning}: give more of the id")
+        return self.get(found[0] if found else beginning)
+
+    def with_key(self, idempotency_key: str) -> Job | None:
+        """The job that this idempotency key has queued, if any."""
+        query = _JOBS.select().where(_J.idempotency_key == idempotency_key)
+        with self._database.transaction() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else _job(row)
 
     def list(self, limit: int = 50, state: JobState | None = None) -> list[Job]:
         """The youngest jobs first."""
         query = _JOBS.select().order_by(_J.created_at.desc(), _J.id).limit(limit)
         if state is not None:
             query = query.where(_J.state == state)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return [_job(row) for row in connection.execute(query).mappings()]
 
     def request_cancel(self, job_id: str) -> Job:
@@ -193,17 +206,55 @@ class JobStore:
             raise JobConflict(f"job {job_id} has {job.state} already: there is nothing to cancel")
         return job
 
-    def claim(self, worker: str, lease_seconds: float, max_attempts: int = MAX_ATTEMPTS) -> Job | None:
+    def announce(self, worker: str, kinds: Collection[str] = KINDS) -> None:
+        """Let it be known that a worker waits for jobs of these kinds. To be said again within ALIVE_SECONDS."""
+        now, row = self._clock(), {"kinds": json.dumps(sorted(kinds))}
+        with self._database.transaction() as connection:
+            if not connection.execute(_WORKERS.update().where(_W.id == worker).values(**row, seen_at=now)).rowcount:
+                connection.execute(_WORKERS.insert().values(id=worker, **row, seen_at=now))
+            connection.execute(_WORKERS.delete().where(_W.seen_at < now - FORGOTTEN_SECONDS))
+
+    def retire(self, worker: str) -> None:
+        """Take back what was announced: the worker stops."""
+        with self._database.transaction() as connection:
+            connection.execute(_WORKERS.delete().where(_W.id == worker))
+
+    def queue(self) -> Queue:
+        """What runs, what waits, and which workers are there to take it."""
+        now = self._clock()
+        columns = (_J.id, _J.kind, _J.state, _J.stage, _J.progress, _J.worker, _J.lease_until)
+        open_jobs = sa.select(*columns).where(_J.state.in_([JobState.QUEUED, JobState.RUNNING]))
+        with self._database.transaction() as connection:
+            rows = connection.execute(open_jobs.order_by(_J.created_at, _J.id)).mappings().all()
+            seen = connection.execute(_WORKERS.select().where(_W.seen_at >= now - ALIVE_SECONDS)).mappings().all()
+        held = [row for row in rows if row["state"] == JobState.RUNNING and row["lease_until"] >= now]
+        free = [row for row in rows if row["state"] == JobState.QUEUED or row["lease_until"] < now]
+        workers = {row["id"]: frozenset(json.loads(row["kinds"])) for row in seen}
+        for row in held:  # whoever renews a lease is there, and knows what it runs
+            workers[row["worker"]] = workers.get(row["worker"], frozenset()) | {row["kind"]}
+        return Queue(
+            running=tuple(_queued(row) for row in held),
+            waiting=tuple(_queued(row) for row in free),
+            workers=tuple(WorkerSeen(name, kinds) for name, kinds in sorted(workers.items())),
+        )
+
+    def claim(
+        self,
+        worker: str,
+        lease_seconds: float,
+        max_attempts: int = MAX_ATTEMPTS,
+        kinds: Collection[str] = KINDS,
+    ) -> Job | None:
         """Take the oldest job that is queued, or whose worker let its lease run out; None when there is none.
 
-        `worker` must be unique to the process. A job whose worker died is cancelled here when that was asked for, and
-        failed when this was its last attempt.
+        `worker` must be unique to the process. Jobs of other kinds than `kinds` are left to those who know them. A job
+        whose worker died is cancelled here when that was asked for, and failed when this was its last attempt.
         """
         while True:
             now = self._clock()
             abandoned = sa.and_(_J.state == JobState.RUNNING, _J.lease_until < now)
-            free = sa.or_(_J.state == JobState.QUEUED, abandoned)
-            with self._transaction() as connection:
+            free = sa.and_(_J.kind.in_(kinds), sa.or_(_J.state == JobState.QUEUED, abandoned))
+            with self._database.transaction() as connection:
                 query = _JOBS.select().where(free).order_by(_J.created_at, _J.id).limit(1)
                 row = connection.execute(query).mappings().one_or_none()
             if row is None:
@@ -278,51 +329,22 @@ class JobStore:
         return self._update_own(job_id, worker, changes, ())
 
     def _update_own(self, job_id: str, worker: str, changes: dict[str, Any], log_lines: Sequence[str]) -> Job:
-        if log_lines:  # only the owner writes the log, so reading it first is safe
-            tail = [*self.get(job_id).log_tail, *(line[:LINE_LIMIT] for line in log_lines)]
-            changes["log_tail"] = json.dumps(tail[-LOG_TAIL:])
-        if not self._update(job_id, sa.and_(_J.state == JobState.RUNNING, _J.worker == worker), **changes):
+        try:
+            if log_lines:  # only the owner writes the log, so reading it first is safe
+                tail = [*self.get(job_id).log_tail, *(line[:LINE_LIMIT] for line in log_lines)]
+                changes["log_tail"] = json.dumps(tail[-LOG_TAIL:])
+            own = self._update(job_id, sa.and_(_J.state == JobState.RUNNING, _J.worker == worker), **changes)
+            job = self.get(job_id)
+        except JobNotFound:
+            raise LeaseLost(f"job {job_id} is gone: the job store was deleted or replaced while it ran") from None
+        if not own:
             raise LeaseLost(f"job {job_id} is no longer this worker's: another worker took it over, or it has ended")
-        return self.get(job_id)
+        return job
 
     def _update(self, job_id: str, condition: sa.ColumnElement[bool], **values: Any) -> bool:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             result = connection.execute(_JOBS.update().where(_J.id == job_id, condition).values(**values))
             return result.rowcount == 1
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        """A connection whose work is committed at the end, with the database's errors turned into ours."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except IntegrityError as error:
-            raise _Duplicate from error
-        except SQLAlchemyError as error:
-            reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-            if "full" in reason and "disk" in reason:
-                raise MachineError("no space left for the job store: free some disk space") from error
-            raise JobError(f"the job store does not answer: {reason}") from error
-
-
-class _Duplicate(JobError):
-    """The idempotency key is taken."""
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the worker
-            break
-        except sqlite3.OperationalError as error:
-            # Two who open a new database at once: this one statement does not wait as busy_timeout says.
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-    cursor.close()
 
 
 def _job(row: Mapping[Any, Any]) -> Job:
@@ -333,3 +355,7 @@ def _job(row: Mapping[Any, Any]) -> Job:
     for name in ("config", "facts", "log_tail"):
         values[name] = json.loads(values[name])
     return Job(**values | {"state": JobState(values["state"])})
+
+
+def _queued(row: Mapping[Any, Any]) -> QueuedJob:
+    return QueuedJob(row["id"], row["kind"], row["stage"], row["progress"], row["worker"])

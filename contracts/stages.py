@@ -19,9 +19,12 @@ BATCH_SIZE = 32
 
 
 class StageConfig(BaseModel):
-    """Base of every stage's settings: typed, frozen, and unknown names are errors."""
+    """Base of every stage's settings: typed, bounded, frozen, and unknown names are errors.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Each field is checked by itself, so that a preset and what is changed of it are sound together when each of them is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PrepareConfig(StageConfig):
@@ -32,12 +35,14 @@ class PrepareConfig(StageConfig):
     truncation: Truncation = Truncation.HEAD_TAIL
     validation_fraction: float = Field(0.1, gt=0, lt=0.5)
     test_fraction: float = Field(0.1, gt=0, lt=0.5)
-    max_ratio: float = Field(1.0, ge=1, description="most rows of a star in train, as a multiple of the rarest star's")
+    max_ratio: float = Field(
+        1.0, ge=1, le=1000, description="most rows of a star in train, as a multiple of the rarest star's"
+    )
     balance_evaluation: bool = Field(True, description="equally many rows of each star in validation and test")
     category_dropout: float = Field(
         0.1, ge=0, lt=1, description="share of train rows without their category, as clients may send none"
     )
-    limit: int | None = Field(None, gt=0, description="about so many rows, chosen by hash; for a quick try")
+    limit: int | None = Field(None, gt=0, le=10**9, description="about so many rows, chosen by hash; for a quick try")
 
 
 class TrainConfig(StageConfig):
@@ -45,12 +50,14 @@ class TrainConfig(StageConfig):
 
     base_model: str = Field("minilm", description="where to start: minilm, a folder, or a hub id")
     mode: Literal["fine_tune", "frozen"] = Field("fine_tune", description="frozen trains the head on cached features")
-    epochs: float = Field(3, gt=0, description="passes over the train split; the last one may be a part of one")
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-4, gt=0, description="peak, reached after the warm-up")
+    epochs: float = Field(
+        3, gt=0, le=1000, description="passes over the train split; the last one may be a part of one"
+    )
+    batch_size: int = Field(32, ge=1, le=65_536)
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="peak, reached after the warm-up")
     warmup_fraction: float = Field(0.06, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    gradient_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
+    weight_decay: float = Field(0.01, ge=0, le=10)
+    gradient_norm: float = Field(1.0, gt=0, le=10**6, description="gradients are scaled down to this global norm")
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.1, ge=0, lt=1)
@@ -60,14 +67,14 @@ class TrainConfig(StageConfig):
         "itself answers as if all stars were equally frequent (Menon et al. 2021, arXiv:2007.07314)",
     )
     teacher_weight: float = Field(0.0, ge=0, le=1, description="share of the loss that follows the soft labels")
-    teacher_temperature: float = Field(2.0, gt=0)
-    window: int = Field(64, ge=1, description="batches that are sorted by length together; 1 sorts nothing")
-    pad_to: int = Field(0, ge=0, description="pad every batch to this many tokens; 0 to its longest review")
+    teacher_temperature: float = Field(2.0, gt=0, le=100)
+    window: int = Field(64, ge=1, le=10**6, description="batches that are sorted by length together; 1 sorts nothing")
+    pad_to: int = Field(0, ge=0, le=512, description="pad every batch to this many tokens; 0 to its longest review")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
         "auto", description="auto is mixed_bfloat16 on a CPU with AMX, where it is faster, else float32"
     )
-    seed: int = 7
-    checkpoint_minutes: float = Field(5.0, gt=0)
+    seed: int = Field(7, ge=0, lt=2**32)
+    checkpoint_minutes: float = Field(5.0, gt=0, le=10_000)
     tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
 
 
@@ -84,7 +91,7 @@ class EvaluateConfig(StageConfig):
     name: str = MODEL_NAME
     against: str = Field(channels.PRODUCTION, description="channel or version to compare with")
     beat_baseline: bool = Field(True, description="fail unless TF-IDF is beaten; the most frequent star must always be")
-    batch_size: int = Field(BATCH_SIZE, ge=1)
+    batch_size: int = Field(BATCH_SIZE, ge=1, le=65_536)
 
 
 class ExportConfig(StageConfig):

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -64,6 +65,9 @@ class ObjectStore(Protocol):
 
     def download(self, key: str, path: Path, *, limit: int | None = None) -> None:
         """Write the object to a file, which appears whole or not at all. Raises as `read` does."""
+
+    def check_writable(self) -> None:
+        """Raises StoreError or MachineError when nothing could be written, before there is work to lose."""
 
     def list(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`, sorted."""
@@ -130,6 +134,12 @@ class FileStore:
         with _explained(str(path)), self._open(key, limit) as source:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, lambda target: shutil.copyfileobj(source, target))
+
+    def check_writable(self) -> None:
+        with _explained(self.url):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._root):
+                pass
 
     def list(self, prefix: str) -> list[str]:
         start = prefix.rpartition("/")[0]

@@ -67,13 +67,19 @@ def _said(finding: ErrorDetails, model: type[BaseModel] | None, names: bool) -> 
     if kind == "extra_forbidden" and model is not None:
         known = nearest(str(finding["loc"][-1]), list(model.model_fields))
         return f"{'is not known' if names else 'has a field that is not known'}; {known}"
-    if kind in {"literal_error", "enum"} and isinstance(finding["input"], str):
+    if kind in {"literal_error", "enum"}:
         choices = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"is none of what there is; {nearest(finding['input'], choices)}"
+        given = finding["input"] if isinstance(finding["input"], str) else ""
+        return f"is none of what there is; {nearest(given, choices)}"
     if kind in _SENTENCES:
         return _SENTENCES[kind](context)
     # Ours, from a validator; or one of pydantic's rarer kinds, whose message holds no input.
     return finding["msg"].removeprefix("Value error, ")
+
+
+def _number(bound: float) -> str:
+    """A bound as people write it: 4194304, not 4.1943e+06."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _must_be(what: str) -> Callable[[Mapping[str, Any]], str]:
@@ -90,10 +96,10 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys(("list_type", "tuple_type"), _must_be("a list")),
     **dict.fromkeys(("url_parsing", "url_type", "url_scheme", "url_syntax_violation"), _must_be("a URL")),
     "finite_number": _must_be("a number, neither infinite nor NaN"),
-    "greater_than": lambda context: f"must be more than {context['gt']:g}",
-    "greater_than_equal": lambda context: f"must be {context['ge']:g} or more",
-    "less_than": lambda context: f"must be less than {context['lt']:g}",
-    "less_than_equal": lambda context: f"must be {context['le']:g} or less",
+    "greater_than": lambda context: f"must be more than {_number(context['gt'])}",
+    "greater_than_equal": lambda context: f"must be {_number(context['ge'])} or more",
+    "less_than": lambda context: f"must be less than {_number(context['lt'])}",
+    "less_than_equal": lambda context: f"must be {_number(context['le'])} or less",
     "string_too_short": lambda context: f"must have {context['min_length']} characters or more",
     "string_too_long": lambda context: f"must have {context['max_length']} characters or fewer",
     "too_short": lambda context: f"must hold {context['min_length']} or more",

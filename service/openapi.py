@@ -8,12 +8,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.jobs.schemas import RetrainIn
+from contracts.retrain import Retrain
 from service.predict.schemas import BatchIn, ReviewIn
 from service.settings import Limits
 
 _REF = "#/components/schemas/{model}"
-_BODIES = (ReviewIn, BatchIn, RetrainIn)
+_BODIES = (ReviewIn, BatchIn, Retrain)
 
 
 def json_body(*models: type[BaseModel]) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,9 +20,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from contracts.data import data_roots, split_roots
 from contracts.errors import ConfigError
 from contracts.release import MODEL_NAME, default_store
-from contracts.settings import Home, data_roots
+from contracts.settings import Home
 from contracts.store import ObjectStore, open_store
 from contracts.validation import findings
 
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     @field_validator("data_roots", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+        return split_roots(value) if isinstance(value, str) else value
 
     @property
     def paths(self) -> Home:

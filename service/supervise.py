@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from contracts.log_files import LOG_BYTES, last_lines, open_log, rotate
 from contracts.processes import die_with_parent, signal_group
 
 QUICK_SECONDS = 20.0
@@ -29,6 +30,7 @@ class Program:
     log: Path
     essential: bool = True
     stop_seconds: float = 10.0
+    log_bytes: int = LOG_BYTES
 
 
 class Child:
@@ -53,7 +55,7 @@ class Child:
 
     def start(self) -> None:
         """Start it; what it writes goes to its log."""
-        with self.program.log.open("ab") as log:
+        with open_log(self.program.log) as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own programs
                 self.program.command,
                 env=dict(self.program.environment),
@@ -66,7 +68,11 @@ class Child:
         self._started = monotonic()
 
     def keep_running(self) -> str | None:
-        """Restart it if it died and its pause is over; returns a sentence when there is something to tell."""
+        """Restart it if it died and its pause is over; returns a sentence when there is something to tell.
+
+        Its log is kept within bounds meanwhile.
+        """
+        rotate(self.program.log, self.program.log_bytes)
         if self.gave_up:
             return None
         if self._process is not None:
@@ -93,7 +99,7 @@ class Child:
 
     def last_line(self) -> str:
         """The last thing it said, and where the rest is."""
-        lines = self.program.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = last_lines(self.program.log, 100)
         said = next((line.removeprefix("error: ") for line in reversed(lines) if line.strip()), "it said nothing")
         return f"{said[:500]} (log: {self.program.log})"
 

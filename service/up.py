@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from contracts import release
 from contracts.errors import ConfigError, MachineError
 from contracts.installation import how_to_install
+from contracts.jobs import JobStore
 from service.admin_key import keep_admin_key
 from service.releases.production import production_version
 from service.settings import Settings
@@ -30,9 +31,6 @@ from service.supervise import Child, Program
 
 READY_SECONDS = 180.0
 LOOK_SECONDS = 0.2
-LOG_BYTES = 10 * 1024 * 1024
-"""A log over this size is put aside at the next start, and the one before it is dropped."""
-
 WORKER_NEEDS = ("keras", "pyspark", "tensorflow")
 SECRETS = ("STARS_ADMIN_KEY", "STARS_ADMIN_KEY_FILE")
 """Only the gateway is given these."""
@@ -66,7 +64,7 @@ def run(settings: Settings, worker: bool, say: Say) -> int:
     """
     key_file = _admin_key_file(settings)
     home = settings.paths.create().root
-    lock = FileLock(home / "up.lock", timeout=0)
+    lock = FileLock(home / "up.lock", timeout=0, mode=0o600)  # whoever can open it can hold it
     try:
         lock.acquire()
     except Timeout:
@@ -75,6 +73,7 @@ def run(settings: Settings, worker: bool, say: Say) -> int:
         ) from None
     with lock:
         check_port_free(settings.host, settings.port)
+        JobStore(settings.job_store_url).close()  # tells now what is wrong with its URL
         store = settings.open_store()
         version = production_version(store, settings.name)
         release.fetch(store, settings.name, version, settings.release_cache)  # tells now what is wrong with it
@@ -88,8 +87,9 @@ def run(settings: Settings, worker: bool, say: Say) -> int:
 def programs(settings: Settings, store_url: str, key_file: Path | None, worker: bool) -> list[Program]:
     """What to run, in the order of starting."""
     ports = free_ports()
-    logs = settings.home / "logs"
+    logs = settings.paths.logs
     logs.mkdir(exist_ok=True)
+    logs.chmod(0o700)
     shared = {name: value for name, value in os.environ.items() if name not in SECRETS}
     shared |= {
         "STARS_HOME": str(settings.home),
@@ -107,18 +107,18 @@ def programs(settings: Settings, store_url: str, key_file: Path | None, worker: 
     if key_file is not None:
         gateway["STARS_ADMIN_KEY_FILE"] = str(key_file)
     found = [
-        Program("TorchServe", _torchserve(settings, ports), shared, _log(logs, "torchserve")),
+        Program("TorchServe", _torchserve(settings, ports), shared, logs / "torchserve.log"),
         Program(
             "the gateway",
             [sys.executable, "-m", "service"],
             shared | gateway,
-            _log(logs, "gateway"),
+            logs / "gateway.log",
             stop_seconds=settings.limits.deadline_seconds + 5,
         ),
     ]
     if worker:
         command = [sys.executable, "-m", "contracts.cli", "worker"]
-        found.append(Program("the worker", command, shared, _log(logs, "worker"), essential=False, stop_seconds=20))
+        found.append(Program("the worker", command, shared, logs / "worker.log", essential=False, stop_seconds=20))
     return found
 
 
@@ -139,7 +139,7 @@ def _supervise(children: list[Child], settings: Settings, key_file: Path | None,
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, _stop)
-            say(f"starting {', '.join(child.program.name for child in children)}; logs in {settings.home / 'logs'}")
+            say(f"starting {', '.join(child.program.name for child in children)}; logs in {settings.paths.logs}")
             for child in children:
                 child.start()
             _wait_ready(children, address, say)
@@ -257,10 +257,3 @@ def _reachable(host: str) -> str:
     """The host as this machine can call it."""
     wildcard = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # compared with, not bound to
     return wildcard.get(host) or (f"[{host}]" if ":" in host else host)
-
-
-def _log(folder: Path, name: str) -> Path:
-    path = folder / f"{name}.log"
-    if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(folder / f"{name}.old.log")
-    return path

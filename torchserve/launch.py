@@ -239,7 +239,7 @@ def launch(
 
 def main() -> None:
     """Run as a program: an error of ours is one sentence on stderr and exit code 1."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
     app.command()(launch)
     try:
         app()

@@ -18,6 +18,7 @@ import psutil
 from pydantic import BaseModel, Field
 
 from contracts.errors import MachineError
+from contracts.log_files import LOG_BYTES, open_log, rotate
 from contracts.processes import die_with_parent, signal_group
 
 LINE_BYTES = 4 * 1024 * 1024
@@ -50,7 +51,8 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(0o700)  # logs and runs hold review text
             self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise MachineError(f"{path} cannot be made: {error.strerror}. Check the folder and its disk") from error
@@ -109,7 +111,7 @@ class Child:
                 bind_to_parent()
 
         try:
-            with log.open("ab") as errors:
+            with open_log(log) as errors:
                 self._process = subprocess.Popen(  # noqa: S603  # our own program
                     command,
                     env=os.environ | {MARK: job_id},
@@ -132,7 +134,8 @@ class Child:
         return self._process.poll()
 
     def said(self) -> Iterator[Event]:
-        """What it has said since the last call."""
+        """What it has said since the last call. Its log is kept within bounds meanwhile."""
+        rotate(self._log, LOG_BYTES)
         with suppress(Empty):
             while True:
                 yield self._said.get_nowait()
@@ -154,7 +157,7 @@ class Child:
         self._reader.join(DRAIN_SECONDS)
 
     def _read(self, stdout: IO[bytes]) -> None:
-        with stdout, self._log.open("ab") as log:
+        with stdout, open_log(self._log) as log:
             while line := stdout.readline(LINE_BYTES):
                 try:
                     # What is not a number becomes null: a job's facts are strict JSON.

@@ -14,9 +14,12 @@ from training.child import Event
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds. A worker that cannot renew its lease gives up while there is time to stop its pipeline twice over."""
+    """Seconds. A worker that cannot renew its lease gives up while there is time to stop its pipeline twice over.
 
-    lease: float = 30.0
+    A lease outlasts any lock on the job store that is no fault: 70 seconds of silence cost nothing.
+    """
+
+    lease: float = 90.0
     heartbeat: float = 5.0
     stop: float = 10.0
     poll: float = 1.0
@@ -54,6 +57,10 @@ class Cancelled(Exception):
     """Somebody asked to cancel the job."""
 
 
+class StoreSilent(Exception):
+    """The job store has said nothing for so long that the job may be another worker's soon."""
+
+
 class Lease:
     """A job that is ours for as long as we renew it in time, and what its pipeline has told."""
 
@@ -74,7 +81,7 @@ class Lease:
     def keep(self) -> None:
         """Renew it when that is due, or when a stage has begun.
 
-        Raises Cancelled, and LeaseLost when the job is gone or the job store has been silent for too long.
+        Raises Cancelled, LeaseLost when the job is gone, StoreSilent while there is still time to stop the pipeline.
         """
         since = time.monotonic() - self._renewed
         if since < self._times.heartbeat and self.told.stage == self._stage:
@@ -88,7 +95,7 @@ class Lease:
             raise
         except StarsError as error:
             if self.left < 2 * self._times.stop:
-                raise LeaseLost(f"the lease could not be renewed in time: {error}") from error
+                raise StoreSilent(f"the lease could not be renewed in time: {error}") from error
             return
         self._renewed, self._stage = now, told.stage
         told.lines.clear()

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from contracts.errors import ConfigError, StarsError
 from contracts.stages import StageConfig
+from contracts.store import open_store
 from training.folder import FACTS, check_folder
 from training.interrupt import AGAIN, INTERRUPTED, interruptible
 from training.report import counted
@@ -76,12 +77,14 @@ def run(request: Run, observer: Observer) -> dict[str, dict[str, Any]]:
     """Run every stage that is not done. Returns the facts of each, by name.
 
     Raises ConfigError before any work when a setting of any stage is wrong, when a stage's folder holds what it did not
-    make, or when another run uses the work folder.
+    make, when the store cannot be used, or when another run uses the work folder; StoreError when the store cannot be
+    written.
     """
     stages = {name: cast(Stage, importlib.import_module(f"training.{name}")) for name, _, _ in PLAN}
     configs = _configs(request, stages)
     for name in stages:
         check_folder(request.work / name, name)
+    open_store(request.store).check_writable()
     try:
         request.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:

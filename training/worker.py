@@ -14,40 +14,29 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from contracts.data import data_roots, locate
 from contracts.errors import JobError, LeaseLost, StarsError
-from contracts.jobs import Job, JobState, JobStore
+from contracts.jobs import KINDS, Job, JobState, JobStore
 from contracts.release import MODEL_NAME, default_store
-from contracts.settings import JOBS_VARIABLE, Home, allowed_data, data_roots
+from contracts.retrain import Retrain
+from contracts.settings import Home
 from contracts.store import open_store
 from contracts.validation import explain
 from training.child import Child, RunLock, end_orphans, orphans
-from training.lease import DEFAULT_TIMES, Cancelled, Lease, Times
+from training.lease import DEFAULT_TIMES, Cancelled, Lease, StoreSilent, Times
 from training.pipeline import tidy
 
-RETRAIN = "retrain"
 PIPELINE = (sys.executable, "-m", "training.pipeline")
 TICK_SECONDS = 0.2
-
-Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-
-
-class Retrain(BaseModel):
-    """A retraining job's configuration. Overrides are numbers: a path or a URL is never the caller's to choose."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    data: Annotated[list[str], Field(min_length=1)] | str
-    preset: Word = "standard"
-    overrides: dict[Word, dict[Word, bool | int | float]] = Field(default_factory=dict)
 
 
 class Stopping(Exception):
@@ -79,6 +68,8 @@ class Worker:
         self._command = tuple(command)
         self._times = times
         self._stopping = False
+        self._announced = -times.heartbeat
+        self._owed: Callable[[], None] | None = None
         self._log = structlog.get_logger().bind(worker=self.id)
 
     def stop(self) -> None:
@@ -96,6 +87,9 @@ class Worker:
                 found = False
             if not found:
                 self._pause()
+        with suppress(StarsError):
+            self._settle()
+            self._jobs.retire(self.id)
         self._log.info("worker stopped")
 
     def _pause(self) -> None:
@@ -106,9 +100,12 @@ class Worker:
     def run_one(self) -> bool:
         """Take a job and see it to its end; False when there is none.
 
-        Raises JobError when the job store fails; such a job stays ours until its lease has run out.
+        Raises JobError when the job store fails. How a job ended is then written down before the next one is taken,
+        unless another worker has it by that time.
         """
-        job = self._jobs.claim(self.id, self._times.lease)
+        self._settle()
+        self._announce()
+        job = self._jobs.claim(self.id, self._times.lease, kinds=KINDS)
         if job is None:
             return False
         log = self._log.bind(job=job.id, attempt=job.attempts)
@@ -118,31 +115,60 @@ class Worker:
             code = self._run(lease)
         except LeaseLost as lost:
             log.warning("job lost", reason=str(lost))
+        except StoreSilent as silent:
+            log.warning("job stopped", reason=str(silent))
+            self._owed = partial(self._hand_back, job)
         except Cancelled:
             self._end(lease, JobState.CANCELLED)
         except Stopping:
-            log.info("job handed back")
-            with suppress(LeaseLost):
-                self._jobs.release(job.id, self.id)
+            self._hand_back(job)
         except StarsError as error:
             self._end(lease, JobState.FAILED, str(error))
         else:
             if lease.told.done:
-                if self._end(lease, JobState.SUCCEEDED):
-                    tidy(self._runs / job.id)
+                self._end(lease, JobState.SUCCEEDED)
             else:
                 self._end(lease, JobState.FAILED, lease.told.error or _last_words(code, self._file(job, "log")))
         return True
 
-    def _end(self, lease: Lease, state: JobState, error: str | None = None) -> bool:
-        """Write down how the job ended; False when it is another worker's by now."""
-        self._log.info("job ended", job=lease.job.id, state=state, error=error)
+    def _announce(self) -> None:
+        """Let it be known that this worker is there, now and then."""
+        now = time.monotonic()
+        if now >= self._announced + self._times.heartbeat:
+            self._jobs.announce(self.id, KINDS)
+            self._announced = now
+
+    def _settle(self) -> None:
+        """Write down what the job store did not take when it was time. Raises JobError while it is still silent."""
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            owed()
+
+    def _hand_back(self, job: Job) -> None:
+        """Put the job back into the queue, without counting the attempt."""
+        try:
+            self._jobs.release(job.id, self.id)
+        except LeaseLost as lost:
+            self._log.warning("job lost", job=job.id, reason=str(lost))
+        except StarsError:
+            self._owed = partial(self._hand_back, job)
+            raise
+        else:
+            self._log.info("job handed back", job=job.id)
+
+    def _end(self, lease: Lease, state: JobState, error: str | None = None) -> None:
+        """Write down how the job ended, if it is still this worker's."""
         try:
             lease.end(state, error)
         except LeaseLost as lost:
             self._log.warning("job lost at its end", job=lease.job.id, reason=str(lost))
-            return False
-        return True
+            return
+        except StarsError:
+            self._owed = partial(self._end, lease, state, error)
+            raise
+        self._log.info("job ended", job=lease.job.id, state=state, error=error)
+        if state is JobState.SUCCEEDED:
+            tidy(self._runs / lease.job.id)
 
     def _run(self, lease: Lease) -> int:
         """Run the job's pipeline to its end; returns its exit code. Whatever is raised, the pipeline has ended."""
@@ -185,16 +211,14 @@ class Worker:
             self._tick(lease)
 
     def _arguments(self, job: Job) -> list[str]:
-        if job.kind != RETRAIN:
-            raise JobError(f"this worker does not know jobs of kind {job.kind!r}: run a newer version")
+        """The pipeline's flags. What was asked for is checked again: files move, and links are bent."""
         try:
             asked = Retrain.model_validate(job.config)
         except ValidationError as error:
             raise JobError(explain(error, Retrain, "the job's configuration")) from error
-        paths = [asked.data] if isinstance(asked.data, str) else asked.data
-        arguments = [f"--data={allowed_data(path, self._roots)}" for path in paths]
+        arguments = [f"--data={locate(name, self._roots)}" for name in asked.data]
         arguments += [f"--preset={asked.preset}", "--work", str(self._runs / job.id), *self._flags]
-        for stage, settings in asked.overrides.items():
+        for stage, settings in asked.changed.items():
             arguments += [f"--set={stage}.{name}={json.dumps(value)}" for name, value in settings.items()]
         return arguments
 
@@ -221,9 +245,11 @@ def serve(store: str | None = None, home: Path | None = None) -> int:
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+    published = open_store(store) if store else default_store(place)
+    published.check_writable()
     worker = Worker(
-        (open_store(store) if store else default_store(place)).url,
-        JobStore(os.environ.get(JOBS_VARIABLE) or place.jobs_url),
+        published.url,
+        JobStore(place.job_store_url()),
         place.runs,
         roots=data_roots(place),
         name=os.environ.get("STARS_NAME") or MODEL_NAME,

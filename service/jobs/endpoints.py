@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
 from contracts.jobs import JobState
+from contracts.retrain import Retrain
 from contracts.validation import explain
 from service.auth import require_admin
 from service.body import read_json
 from service.errors import InvalidRequest, responses
 from service.gateway import GatewayOf
-from service.jobs.schemas import JobList, JobOut, RetrainIn
+from service.jobs.schemas import JobList, JobOut
 from service.openapi import json_body
 
 router = APIRouter(prefix="/admin", tags=["jobs"], dependencies=[Depends(require_admin)])
@@ -38,18 +39,18 @@ IdempotencyKey = Annotated[
         "malformed_json", "unauthorized", "forbidden", "conflict", "body_too_large", "unsupported_media_type",
         "invalid_request", "not_ready",
     ),
-    openapi_extra=json_body(RetrainIn),
+    openapi_extra=json_body(Retrain),
 )  # fmt: skip
 async def retrain(request: Request, gateway: GatewayOf, idempotency_key: IdempotencyKey) -> Response:
     """The answer is the job; a worker runs it, and a candidate release comes out. `Location` is where to look."""
     body = await read_json(request, gateway.settings.limits)
     try:
-        asked = RetrainIn.model_validate(body)
+        asked = Retrain.model_validate(body)
     except ValidationError as error:
-        raise InvalidRequest(explain(error, RetrainIn, "the body")) from None
+        raise InvalidRequest(explain(error, Retrain, "the body")) from None
     job, created = await gateway.jobs.retrain(asked, idempotency_key)
     location = {"Location": f"/admin/jobs/{job.id}"}
-    return JSONResponse(JobOut.of(job).model_dump(mode="json"), 202 if created else 200, location)
+    return JSONResponse(job.model_dump(mode="json"), 202 if created else 200, location)
 
 
 @router.get(
@@ -61,7 +62,7 @@ async def retrain(request: Request, gateway: GatewayOf, idempotency_key: Idempot
 async def jobs(
     gateway: GatewayOf, limit: Annotated[int, Query(ge=1, le=200)] = 50, state: JobState | None = None
 ) -> JobList:
-    return JobList(jobs=[JobOut.of(job) for job in await gateway.jobs.recent(limit, state)])
+    return JobList(jobs=await gateway.jobs.recent(limit, state))
 
 
 JOB_ERRORS = responses("unauthorized", "forbidden", "not_found", "invalid_request", "not_ready")
@@ -69,7 +70,7 @@ JOB_ERRORS = responses("unauthorized", "forbidden", "not_found", "invalid_reques
 
 @router.get("/jobs/{job_id}", response_model=JobOut, summary="How far a job is", responses=JOB_ERRORS)
 async def job(job_id: JobId, gateway: GatewayOf) -> JobOut:
-    return JobOut.of(await gateway.jobs.get(job_id))
+    return await gateway.jobs.get(job_id)
 
 
 @router.post(
@@ -80,4 +81,4 @@ async def job(job_id: JobId, gateway: GatewayOf) -> JobOut:
 )
 async def cancel(job_id: JobId, gateway: GatewayOf) -> JobOut:
     """A queued job is cancelled at once; a running one as soon as its worker hears of it."""
-    return JobOut.of(await gateway.jobs.cancel(job_id))
+    return await gateway.jobs.cancel(job_id)

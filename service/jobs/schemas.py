@@ -1,46 +1,30 @@
-"""What the addresses about jobs take and answer."""
+"""What the addresses about jobs answer."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from contracts.job_queue import Queue
 from contracts.jobs import Job, JobState
-
-DATA = "examples/reviews.tsv"
-Knob = Annotated[bool | int | float, Field(union_mode="left_to_right")]
-
-
-class RetrainIn(BaseModel):
-    """What to train on, and how."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [{"data": DATA, "preset": "tiny"}]}
-    )
-
-    data: str | list[str] = Field(
-        min_length=1, description="A file of labelled reviews, or several. They must lie in an allowed folder."
-    )
-    preset: str = Field("standard", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="A preset of the pipeline.")
-    overrides: dict[str, dict[str, Knob]] = Field(
-        default_factory=dict,
-        description="Numbers that differ from the preset, by stage.",
-        examples=[{"train": {"epochs": 1}}],
-    )
 
 
 class JobOut(BaseModel):
     """A job as it stands now."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: str
     kind: str
     state: JobState
     stage: str | None = Field(description="The stage of the pipeline that runs, or ran last.")
     progress: float = Field(ge=0, le=1)
+    place: int | None = Field(description="Its place among the jobs that wait; 1 is the next. None once it runs.")
+    waits_for: str | None = Field(
+        description="What a queued job waits for, in a sentence: a worker, if none is running, or what is ahead of it.",
+        examples=["no worker is running: start one with `stars worker`"],
+    )
     release: str | None = Field(description="The candidate release that came out: promote it to put it into service.")
     error: str | None = Field(description="Why the job failed.")
     log_tail: list[str] = Field(description="The last lines of its log.")
@@ -54,8 +38,9 @@ class JobOut(BaseModel):
     heartbeat_at: datetime | None
 
     @classmethod
-    def of(cls, job: Job) -> JobOut:
-        return cls.model_validate(job)
+    def of(cls, job: Job, queue: Queue) -> JobOut:
+        """`queue` is the queue that the job may be in."""
+        return cls.model_validate(asdict(job) | {"place": queue.place(job.id), "waits_for": queue.waits_for(job.id)})
 
 
 class JobList(BaseModel):

@@ -2,66 +2,81 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 from anyio.to_thread import run_sync
 
+from contracts.data import candidates, locate
 from contracts.errors import JobError
 from contracts.jobs import Job, JobState, JobStore
-from contracts.settings import allowed_data
+from contracts.retrain import RETRAIN, Retrain
 from service.errors import InvalidRequest
-from service.jobs.schemas import RetrainIn
+from service.jobs.schemas import JobOut
 from service.settings import Settings
 
 T = TypeVar("T")
-RETRAIN = "retrain"
 
 
 class Jobs:
-    """The job store, reached from the event loop through threads. Opened by the first request that needs it."""
+    """The job store, reached from the event loop through threads, and asked when the first request needs it.
+
+    Raises ConfigError for a job store's URL that cannot be used.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._opening = asyncio.Lock()
-        self._store: JobStore | None = None
+        self._roots = settings.data_roots
+        self._store = JobStore(settings.job_store_url)
 
-    async def retrain(self, asked: RetrainIn, idempotency_key: str) -> tuple[Job, bool]:
+    async def retrain(self, asked: Retrain, idempotency_key: str) -> tuple[JobOut, bool]:
         """Queue a retraining; (job, False) when this key has done so before.
 
-        Raises InvalidRequest for data outside the allowed folders, JobConflict when the key came with another body.
+        Raises InvalidRequest for data that cannot be used, JobConflict when the key came with another body.
         """
-        paths = [asked.data] if isinstance(asked.data, str) else asked.data
-        config = {
-            "data": await run_sync(self._allowed, paths),
-            "preset": asked.preset,
-            "overrides": asked.overrides,
-        }
-        return await self._call(lambda store: store.submit(RETRAIN, config, idempotency_key))
 
-    async def get(self, job_id: str) -> Job:
-        return await self._call(lambda store: store.get(job_id))
+        def queue(store: JobStore) -> tuple[JobOut, bool]:
+            known = store.with_key(idempotency_key)
+            if known is not None and self._asks_for(asked, known):
+                return JobOut.of(known, store.queue()), False
+            config = {"data": self._located(asked), "preset": asked.preset, "overrides": asked.changed}
+            job, created = store.submit(RETRAIN, config, idempotency_key)
+            return JobOut.of(job, store.queue()), created
 
-    async def recent(self, limit: int, state: JobState | None) -> list[Job]:
-        return await self._call(lambda store: store.list(limit, state))
+        return await self._call(queue)
 
-    async def cancel(self, job_id: str) -> Job:
-        return await self._call(lambda store: store.request_cancel(job_id))
+    async def get(self, job_id: str) -> JobOut:
+        return await self._call(lambda store: JobOut.of(store.get(job_id), store.queue()))
+
+    async def recent(self, limit: int, state: JobState | None) -> list[JobOut]:
+        def look(store: JobStore) -> list[JobOut]:
+            queue = store.queue()
+            return [JobOut.of(job, queue) for job in store.list(limit, state)]
+
+        return await self._call(look)
+
+    async def cancel(self, job_id: str) -> JobOut:
+        return await self._call(lambda store: JobOut.of(store.request_cancel(job_id), store.queue()))
 
     async def close(self) -> None:
-        if self._store is not None:
-            await run_sync(self._store.close)
+        await run_sync(self._store.close)
 
-    def _allowed(self, paths: list[str]) -> list[str]:
+    def _located(self, asked: Retrain) -> list[str]:
         try:
-            return [str(allowed_data(path, self._settings.data_roots)) for path in paths]
+            return [str(locate(name, self._roots, elsewhere=True)) for name in asked.data]
         except JobError as error:
             raise InvalidRequest(str(error)) from None
 
+    def _asks_for(self, asked: Retrain, known: Job) -> bool:
+        """Whether a request is the one that queued a job, even if its data has been moved away since."""
+        kept = known.config
+        return (
+            (known.kind, kept.get("preset"), kept.get("overrides")) == (RETRAIN, asked.preset, asked.changed)
+            and len(kept["data"]) == len(asked.data)
+            and all(
+                data in map(str, candidates(name, self._roots))
+                for name, data in zip(asked.data, kept["data"], strict=True)
+            )
+        )
+
     async def _call(self, ask: Callable[[JobStore], T]) -> T:
-        async with self._opening:
-            if self._store is None:
-                self._store = await run_sync(JobStore, self._settings.job_store_url)
-        return await run_sync(partial(ask, self._store))
+        return await run_sync(ask, self._store)

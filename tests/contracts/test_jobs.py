@@ -61,23 +61,23 @@ def postgresql() -> Iterator[str]:
             assert done.returncode == 0, (folder / "log").read_text()
 
         run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
-        run("pg_ctl", "start", "--wait", "--options", f"-c listen_addresses= -k {folder / 'run'}")
+        run("pg_ctl", "start", "--wait", "--options", f"-c listen_addresses= -c fsync=off -k {folder / 'run'}")
         yield f"postgresql+psycopg://postgres@/{{}}?host={folder / 'run'}"
         run("pg_ctl", "stop", "--wait", "--mode=fast")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
+    """An empty database: on the server a schema, which is made in no time."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state/jobs.db"
     server: str = request.getfixturevalue("postgresql")
     name = f"jobs_{uuid.uuid4().hex}"
-    engine = sa.create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine = sa.create_engine(server.format("postgres"))
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {name}"))
     engine.dispose()
-    return server.format(name)
+    return f"{server.format('postgres')}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture
@@ -340,16 +340,195 @@ def test_many_stores_open_the_same_new_database(url: str) -> None:
         store.close()
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "mongodb://x/y", "sqlite+nothing:///x"])
-def test_urls_that_cannot_be_used(url: str) -> None:
-    with pytest.raises(ConfigError, match="job store"):
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("", "URL is none"),
+        ("nonsense", "URL is none"),
+        ("postgresql+psycopg://somebody:secret-word@host:port/x", "URL is none"),
+        ("mongodb://x/y", "names mongodb"),
+        ("mysql+pymysql://x/y", "names mysql"),
+        ("sqlite+nothing:///x", "cannot be used"),
+        (
+            "postgresql+psycopg2://somebody:secret-word@host/x",
+            r"psycopg2, which is not installed.*review-stars\[postgresql\]",
+        ),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("sqlite:///file:x?uri=true", "needs a file"),
+        ("sqlite:////proc/none/jobs.db", "cannot be written"),
+    ],
+)
+def test_urls_that_cannot_be_used(url: str, told: str) -> None:
+    """Fault 28: told at once, and not to the first client."""
+    with pytest.raises(ConfigError, match=told) as caught:
         JobStore(url)
+    assert "job store" in str(caught.value) and "secret-word" not in str(caught.value)
+
+
+def test_a_folder_is_no_job_store(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match="it is no file"):
+        JobStore(f"sqlite:///{tmp_path}")
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_database_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "jobs.db").write_bytes(b"this is not a database" * 100)
     with pytest.raises(JobError, match="not a database"):
-        JobStore(f"sqlite:///{tmp_path}/jobs.db")
+        JobStore(f"sqlite:///{tmp_path}/jobs.db").list()
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="folder"):
+    with pytest.raises(ConfigError, match="cannot be written"):
         JobStore(f"sqlite:///{tmp_path}/file/jobs.db")
+
+
+def test_a_server_that_is_down_is_no_reason_not_to_start(postgresql: str, tmp_path: Path) -> None:
+    store = JobStore(f"postgresql+psycopg://postgres@/x?host={tmp_path}")
+    with pytest.raises(JobError, match="does not answer"):
+        store.list()
+    later = JobStore(postgresql.format("nothing_of_this_name"))
+    with pytest.raises(JobError, match="does not exist"):
+        later.list()
+
+
+class TestTheFile:
+    """Fault 11: SQLite's file, deleted or replaced under those who have it open; and who may read it."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return tmp_path / "state" / "jobs.db"
+
+    @pytest.fixture
+    def jobs(self, file: Path) -> Iterator[JobStore]:
+        store = JobStore(f"sqlite:///{file}")
+        yield store
+        store.close()
+
+    @pytest.mark.parametrize("how", ["deleted", "replaced", "with its folder", "while others use it"])
+    def test_no_job_goes_into_the_void(self, jobs: JobStore, file: Path, how: str) -> None:
+        lost = submit(jobs, "lost")
+        other = JobStore(f"sqlite:///{file}")
+        if how == "with its folder":
+            shutil.rmtree(file.parent)
+        elif how == "replaced":
+            JobStore(f"sqlite:///{file}.new").list()
+            Path(f"{file}.new").replace(file)
+        else:
+            file.unlink()
+        if how == "while others use it":
+            other.list()
+        job = submit(jobs, "kept")
+        assert other.get(job.id) == job and JobStore(f"sqlite:///{file}").get(job.id) == job
+        with pytest.raises(JobNotFound):
+            jobs.get(lost.id)
+        other.close()
+
+    def test_what_was_written_while_it_was_deleted_is_no_success(self, jobs: JobStore, file: Path) -> None:
+        jobs.list()
+        with pytest.raises(JobError, match="deleted or replaced"), jobs._database.transaction() as connection:
+            connection.execute(sa.text("delete from workers"))
+            file.unlink()
+        assert jobs.list() == []
+
+    @pytest.mark.parametrize("log_lines", [(), ("a line",)])
+    def test_a_running_job_that_is_gone_is_lost(self, jobs: JobStore, file: Path, log_lines: tuple[str, ...]) -> None:
+        job = submit(jobs)
+        claim(jobs)
+        file.unlink()
+        with pytest.raises(LeaseLost, match="job store was deleted or replaced"):
+            jobs.heartbeat(job.id, "w1", 30, log_lines=log_lines)
+
+    def test_only_its_owner_may_read_it(self, file: Path) -> None:
+        before = os.umask(0)
+        try:
+            store = JobStore(f"sqlite:///{file}")
+            submit(store)
+            beside = [file, Path(f"{file}-wal"), Path(f"{file}-shm")]
+            assert [path.stat().st_mode & 0o777 for path in beside] == [0o600] * 3
+            for path in beside:  # as an earlier version left them
+                path.chmod(0o644)
+            JobStore(f"sqlite:///{file}").list()
+            assert [path.stat().st_mode & 0o777 for path in beside] == [0o600] * 3
+            store.close()
+        finally:
+            os.umask(before)
+
+    def test_a_database_of_an_earlier_version_goes_on(self, jobs: JobStore) -> None:
+        job = submit(jobs)
+        with jobs._database.transaction() as connection:
+            connection.execute(sa.text("drop table workers"))
+        again = JobStore(jobs._database._engine.url.render_as_string())
+        again.announce("w1")
+        assert again.get(job.id) == job and [each.id for each in again.queue().workers] == ["w1"]
+        again.close()
+
+
+def test_a_job_is_left_to_workers_that_know_its_kind(jobs: JobStore, clock: Clock) -> None:
+    """Fault 21: an older worker does not fail what only a newer one can do."""
+    newer = jobs.submit("distil", {}, "new")[0]
+    clock.now += 1
+    known = submit(jobs, "known")
+    assert claim(jobs, "old").id == known.id
+    assert jobs.claim("old", 30) is None and jobs.get(newer.id).state == "queued"
+    jobs.announce("old")
+    assert jobs.queue().waits_for(newer.id) == (
+        "no worker that runs knows jobs of kind 'distil': start one of a newer version"
+    )
+    both = {"retrain", "distil"}
+    jobs.announce("new", both)
+    assert jobs.queue().waits_for(newer.id) == "a worker takes it within seconds"
+    taken = jobs.claim("new", 30, kinds=both)
+    assert taken is not None and taken.id == newer.id
+    clock.now += 31  # its worker dies: still nothing for the older one but its own
+    assert claim(jobs, "old2").id == known.id and jobs.claim("old2", 30) is None
+
+
+def test_a_queued_job_says_what_it_waits_for(jobs: JobStore, clock: Clock) -> None:
+    """Fault 31."""
+    ids = []
+    for key in "abc":
+        ids.append(submit(jobs, key).id)
+        clock.now += 1
+    queue = jobs.queue()
+    assert [queue.place(each) for each in ids] == [1, 2, 3]
+    assert {queue.waits_for(each) for each in ids} == {"no worker is running: start one with `stars worker`"}
+
+    jobs.announce("w1")
+    queue = jobs.queue()
+    assert queue.waits_for(ids[0]) == "a worker takes it within seconds"
+    assert queue.waits_for(ids[1]) == f"1 job is ahead of it, first {ids[0]} (not begun)"
+
+    claim(jobs, "w1")
+    jobs.heartbeat(ids[0], "w1", 30, stage="train", progress=0.434)
+    clock.now += 29
+    jobs.heartbeat(ids[0], "w1", 30)
+    clock.now += 29  # it has not been announced for long, but it renews its lease
+    queue = jobs.queue()
+    assert queue.waits_for(ids[2]) == f"2 jobs are ahead of it, first {ids[0]} (in stage train, 43% done)"
+    assert (queue.place(ids[0]), queue.waits_for(ids[0]), queue.place(ids[2])) == (None, None, 2)
+
+    clock.now += 31  # now it is dead, and its job waits as the others do
+    queue = jobs.queue()
+    assert (queue.workers, queue.place(ids[0])) == ((), 1)
+    assert "stars worker" in (queue.waits_for(ids[0]) or "")
+    jobs.announce("w2")
+    jobs.announce("w3")
+    assert jobs.queue().waits_for(ids[1]) == "a worker takes it within seconds"
+    jobs.retire("w2")
+    jobs.retire("w3")
+    assert jobs.queue().workers == ()
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(jobs: JobStore) -> None:
+    first, second = sorted((submit(jobs, str(i)).id for i in range(2)), key=str)
+    assert jobs.find(first).id == first
+    shared = len(os.path.commonprefix([first, second]))
+    assert jobs.find(first[: shared + 1]).id == first
+    for beginning in ("nothing", "%", "", "0" * 40, f"{first}0"):
+        with pytest.raises(JobNotFound, match="stars jobs ls"):
+            jobs.find(beginning)
+    for i in range(16):
+        submit(jobs, f"more{i}")
+    crowded = next(digit for digit in "0123456789abcdef" if sum(each.id[0] == digit for each in jobs.list()) > 1)
+    with pytest.raises(JobError, match="give more of the id"):
+        jobs.find(crowded)

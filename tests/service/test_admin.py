@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     file = folder / "reviews.tsv"
-    file.touch()
+    file.write_text("star_rating\treview_body\n")
     return file
 
 
@@ -78,11 +80,82 @@ def test_data_outside_the_allowed_folders_is_refused(
 ) -> None:
     client, folder = gateway(), data.parent
     (folder / "link").symlink_to("/etc")
+    told = set()
     for path in (f"{folder}/../reviews.tsv", "/etc/passwd", f"{folder}/link/passwd", "s3://bucket/x", "\0", ""):
         for asked in (path, [str(data), path]):
             response = _retrain(client, admin, "a1", data=asked)
             assert (response.status_code, response.json()["error"]["type"]) == (422, "invalid_request")
+            if path:
+                told.add(response.json()["error"]["message"])
+    assert len(told) == 1, "what is there, outside, is nobody's to learn"
     assert client.get("/admin/jobs", headers=admin).json() == {"jobs": []}
+
+
+def test_data_that_cannot_be_trained_on_is_refused_at_once(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+) -> None:
+    """Fault 27: not with a 202 first."""
+    client, folder = gateway(), data.parent
+    (folder / "reviews.csv").write_text("a,b\n")
+    (folder / "empty").mkdir()
+    os.mkfifo(folder / "pipe.tsv")
+    for name, told in {"gone.tsv": "no", "reviews.csv": ".tsv", "empty": "holds no", "pipe.tsv": "plain file"}.items():
+        response = _retrain(client, admin, "a1", data=name)
+        assert response.status_code == 422 and told in response.json()["error"]["message"]
+    assert client.get("/admin/jobs", headers=admin).json() == {"jobs": []}
+
+
+def test_a_relative_name_means_the_allowed_folders(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+) -> None:
+    client = gateway()
+    for i, name in enumerate(("reviews.tsv", "data/reviews.tsv", ["./reviews.tsv"])):
+        job = _retrain(client, admin, f"a{i}", data=name).json()
+        assert job["config"]["data"] == [str(data)]
+
+
+def test_data_on_the_workers_machine_is_taken_unseen(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], tmp_path: Path
+) -> None:
+    client = gateway(data_roots=(tmp_path / "elsewhere",))
+    job = _retrain(client, admin, "a1", data="reviews.tsv").json()
+    assert job["config"]["data"] == [str(tmp_path / "elsewhere" / "reviews.tsv")]
+
+
+def test_a_repeat_finds_its_job_though_the_data_has_been_moved(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+) -> None:
+    client = gateway()
+    asked: dict[str, Any] = {"data": "reviews.tsv", "overrides": {"train": {"epochs": 1}}}
+    first = _retrain(client, admin, "a1", **asked)
+    data.unlink()
+    again = _retrain(client, admin, "a1", **asked)
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert _retrain(client, admin, "a1", **asked | {"preset": "tiny"}).status_code == 422
+    assert _retrain(client, admin, "a2", **asked).status_code == 422
+
+
+def test_a_job_that_waits_says_for_what(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path, settings: Callable[..., Settings]
+) -> None:
+    """Fault 31, in every answer about a job."""
+    client = gateway()
+    first, second = (_retrain(client, admin, key, data="reviews.tsv").json() for key in ("a1", "a2"))
+    assert (first["place"], second["place"]) == (1, 2)
+    assert first["waits_for"] == "no worker is running: start one with `stars worker`"
+    with closing(JobStore(settings().job_store_url)) as store:
+        store.announce("w1")
+        assert store.claim("w1", 60) is not None
+        store.heartbeat(first["id"], "w1", 60, stage="train", progress=0.4)
+        listed = client.get("/admin/jobs", headers=admin).json()["jobs"]
+        expected = {
+            first["id"]: (None, None),
+            second["id"]: (1, f"1 job is ahead of it, first {first['id']} (in stage train, 40% done)"),
+        }
+        assert {job["id"]: (job["place"], job["waits_for"]) for job in listed} == expected
+        shown = client.get(f"/admin/jobs/{second['id']}", headers=admin).json()
+        assert (shown["place"], shown["waits_for"]) == expected[second["id"]]
+        assert client.post(f"/admin/jobs/{second['id']}/cancel", headers=admin).json()["waits_for"] is None
 
 
 @pytest.mark.parametrize(
@@ -93,17 +166,33 @@ def test_data_outside_the_allowed_folders_is_refused(
         {"data": []},
         {"data": "x", "preset": "../tiny"},
         {"data": "x", "preset": None},
+        {"data": "x", "preset": "tinny"},
+        {"data": ["x"] * 75_000},
+        {"data": "x", "overrides": {"train": {"epoch": 1}}},
+        {"data": "x", "overrides": {"trian": {"epochs": 1}}},
+        {"data": "x", "overrides": {"export": {"store": "/tmp"}}},
         {"data": "x", "more": 1},
         {"data": "x", "overrides": {"train": {"base_model": "/etc"}}},
         {"data": "x", "overrides": {"train": 3}},
     ],
-    ids=str,
+    ids=lambda body: str(body)[:60],
 )
 def test_a_retraining_that_makes_no_sense_is_422(
     body: dict[str, Any], client: httpx.Client, admin: dict[str, str]
 ) -> None:
     response = _retrain(client, admin, "a1", **body)
     assert (response.status_code, response.json()["error"]["type"]) == (422, "invalid_request")
+
+
+def test_a_number_without_bounds_is_422(client: httpx.Client, admin: dict[str, str]) -> None:
+    """Fault 27: 1e999 was the job store's mistake, 503."""
+    body = b'{"data": "reviews.tsv", "overrides": {"train": {"epochs": 1e999}}}'
+    headers = admin | {"idempotency-key": "a1", "content-type": "application/json"}
+    response = client.post("/admin/retrain", content=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["message"]) == (
+        422,
+        "overrides.train.epochs: must be a number, neither infinite nor NaN",
+    )
 
 
 @pytest.mark.parametrize("key", ["", "two words", "x" * 201])

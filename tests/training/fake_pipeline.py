@@ -80,6 +80,10 @@ def behave(mode: str, work: Path, note: Any) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
             if mode == "noisy":
                 sys.stdout.write("a library prints\n[1, 2]\n{\n" + "[" * 100_000 + '\n{"event": 7}\n')
+            if mode == "works-at-last":
+                note("waits")
+                while not (work / "go").exists():
+                    time.sleep(0.02)
             if mode in {"slow", "stubborn"}:
                 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
                 note("waits")

@@ -11,15 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from contracts.database import BUSY_SECONDS
+from contracts.errors import JobError
 from contracts.jobs import Job, JobState, JobStore
 from training.child import RunLock
-from training.lease import Times
+from training.lease import DEFAULT_TIMES, Times
 from training.worker import Worker
 
 FAKE = Path(__file__).with_name("fake_pipeline.py")
@@ -34,10 +37,11 @@ class Place:
         self.root = root
         self.url = f"sqlite:///{root}/jobs.db"
         self.jobs = JobStore(self.url)
+        self.jobs.list()  # makes the tables
         self.runs = root / "runs"
         self.data = root / "data"
         self.data.mkdir()
-        (self.data / "reviews.tsv").touch()
+        (self.data / "reviews.tsv").write_text("star_rating\treview_body\n")
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def submit(self, key: str = "k", kind: str = "retrain", **config: Any) -> Job:
@@ -132,7 +136,7 @@ def test_a_job_from_its_queue_to_its_release(place: Place) -> None:
         "work": str(place.runs / job.id),
         "name": "review-stars",
         "events": "-",
-        "set": ["evaluate.beat_baseline=false", "train.epochs=2", "train.learning_rate=0.0001"],
+        "set": ["train.epochs=2.0", "train.learning_rate=0.0001", "evaluate.beat_baseline=false"],
     }
     assert worker.run_one() is False
 
@@ -204,8 +208,11 @@ def test_a_runs_folder_that_cannot_be_made(place: Place) -> None:
         ({"preset": "--help"}, "preset"),
         ({"overrides": {"train": {"base_model": "/etc"}}}, "overrides"),
         ({"overrides": {"train": {"epochs=1 --set": 1}}}, "overrides"),
-        ({"surprise": 1}, "surprise"),
-        ({"kind": "other"}, "newer version"),
+        ({"overrides": {"export": {"store": "/etc"}}}, "store cannot be chosen"),
+        ({"surprise": 1}, "not known"),
+        ({"data": "gone.tsv"}, "there is no"),
+        ({"data": "swapped.tsv"}, "allowed folder"),
+        ({"data": ["reviews.tsv", "folder"]}, "leads out"),
     ],
 )
 def test_jobs_that_are_refused(
@@ -215,6 +222,9 @@ def test_jobs_that_are_refused(
     (place.root / "secret.tsv").touch()
     (place.data / "link.tsv").symlink_to(place.root / "secret.tsv")
     (place.root / "link.tsv").symlink_to(place.root / "secret.tsv")
+    (place.data / "swapped.tsv").symlink_to(place.root / "secret.tsv")  # after the gateway looked
+    (place.data / "folder").mkdir()
+    (place.data / "folder" / "link.tsv").symlink_to(place.root / "secret.tsv")
     job = place.submit(**config)
     place.worker("works").run_one()
     failed = place.jobs.get(job.id)
@@ -298,34 +308,152 @@ def test_a_lost_lease_stops_the_pipeline(place: Place) -> None:
     assert (place.jobs.get(job.id).worker, place.jobs.get(job.id).state) == ("other", "running")
 
 
-def test_a_job_store_that_is_gone_stops_the_pipeline_in_time(place: Place) -> None:
+@contextmanager
+def silence(place: Place) -> Iterator[None]:
+    """The job store answers nothing to anybody."""
+    with closing(sqlite3.connect(place.root / "jobs.db")) as connection, connection:
+        connection.execute("alter table jobs rename to away")
+    try:
+        yield
+    finally:
+        with closing(sqlite3.connect(place.root / "jobs.db")) as connection, connection:
+            connection.execute("alter table away rename to jobs")
+
+
+def test_a_job_store_that_is_silent_stops_the_pipeline_in_time_and_costs_no_attempt(place: Place) -> None:
+    """Fault 11: the worker hands back what it gave up only because it heard nothing."""
     job = place.submit()
-    running = threading.Thread(target=place.worker("slow").run_one)
+    worker = place.worker("slow")
+    running = threading.Thread(target=worker.run_one)
     running.start()
     place.wait_for_line(job, "waits")
-    with sqlite3.connect(place.root / "jobs.db") as connection:
-        connection.execute("alter table jobs rename to away")
     start = time.monotonic()
+    with silence(place):
+        running.join(PATIENCE)
+        took = time.monotonic() - start
+        assert gone(place.pids(job)[0]) and took < TIMES.lease
+        with pytest.raises(JobError, match="does not answer"):
+            worker.run_one()
+    assert worker.run_one()
+    done = place.jobs.get(job.id)
+    assert (done.state, done.attempts) == ("succeeded", 1)
+    assert place.journal(job).count("runs prepare") == 1, "a finished stage ran again"
+
+
+def test_what_another_worker_took_meanwhile_is_not_handed_back(place: Place) -> None:
+    job = place.submit()
+    worker = place.worker("slow")
+    running = threading.Thread(target=worker.run_one)
+    running.start()
+    place.wait_for_line(job, "waits")
+    with silence(place):
+        running.join(PATIENCE)
+    later = JobStore(place.url, clock=lambda: time.time() + 1000)
+    assert later.claim("other", 1000) is not None
+    later.close()
+    assert worker.run_one() is False
+    assert (place.jobs.get(job.id).worker, place.jobs.get(job.id).attempts) == ("other", 2)
+
+
+def test_an_end_that_could_not_be_written_is_written_later(place: Place) -> None:
+    """Fault 11: nor does a finished job run again, because the store was silent when it ended."""
+    job = place.submit()
+    worker = place.worker("works-at-last")
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            worker.run_one()
+        except JobError as error:
+            failed.append(error)
+
+    running = threading.Thread(target=run)
+    running.start()
+    place.wait_for_line(job, "waits")
+    with silence(place):
+        (place.runs / job.id / "go").touch()
+        running.join(PATIENCE)
+    assert len(failed) == 1
+    assert worker.run_one() is False
+    done = place.jobs.get(job.id)
+    assert (done.state, done.release, done.attempts) == ("succeeded", "v7", 1)
+    assert len(place.pids(job)) == 1
+
+
+def test_a_lock_of_half_a_minute_is_no_silence() -> None:
+    """Fault 11: SQLite locked for 30 s, met at the worst moment, with a statement's own patience on top."""
+    times = DEFAULT_TIMES
+    assert times.heartbeat + 30 + BUSY_SECONDS < times.lease - 2 * times.stop
+
+
+def test_a_job_store_that_is_deleted_stops_the_pipeline_and_says_so(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault 11: the job is gone, and the worker goes on with the new store."""
+    job = place.submit()
+    worker = place.worker("slow")
+    running = threading.Thread(target=worker.run_one)
+    running.start()
+    place.wait_for_line(job, "waits")
+    (place.root / "jobs.db").unlink()
     running.join(PATIENCE)
-    took = time.monotonic() - start
-    with sqlite3.connect(place.root / "jobs.db") as connection:
-        connection.execute("alter table away rename to jobs")
-    connection.close()
-    assert gone(place.pids(job)[0]) and took < TIMES.lease
-    place.wait(job, lambda _: place.worker("slow").run_one())
-    assert place.jobs.get(job.id).state == "succeeded"
+    assert not running.is_alive() and gone(place.pids(job)[0])
+    assert "the job store was deleted or replaced while it ran" in capsys.readouterr().out
+    next_job = place.submit("next")
+    assert place.worker("works").run_one()
+    assert place.jobs.get(next_job.id).state == "succeeded"
 
 
-def test_run_waits_out_trouble_with_the_job_store(place: Place) -> None:
-    with sqlite3.connect(place.root / "jobs.db") as connection:
-        connection.execute("alter table jobs rename to away")
+def test_a_job_of_another_kind_is_left_alone(place: Place) -> None:
+    """Fault 21."""
+    job = place.submit(kind="other")
     worker = place.worker("works")
+    assert worker.run_one() is False
+    assert place.jobs.get(job.id).state == "queued"
+    assert "newer version" in (place.jobs.queue().waits_for(job.id) or "")
+
+
+def test_a_worker_makes_itself_known_until_it_stops(place: Place) -> None:
+    """Fault 31."""
+    worker = place.worker("slow")
     running = threading.Thread(target=worker.run)
     running.start()
-    time.sleep(0.5)
-    with sqlite3.connect(place.root / "jobs.db") as connection:
-        connection.execute("alter table away rename to jobs")
-    connection.close()
+    job = place.submit()
+    place.wait_for_line(job, "waits")
+    behind = place.submit("behind")
+    place.wait(job, lambda each: each.stage == "train")
+    queue = place.jobs.queue()
+    assert [each.id for each in queue.workers] == [worker.id]
+    assert (queue.waits_for(behind.id) or "").startswith(f"1 job is ahead of it, first {job.id} (in stage train, 33%")
+    worker.stop()
+    running.join(PATIENCE)
+    assert place.jobs.queue().workers == ()
+
+
+def test_runs_are_their_owners_and_logs_stay_within_bounds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults 11 and 25: what a pipeline writes may quote reviews, and is as long as it likes."""
+    monkeypatch.setattr("training.child.LOG_BYTES", 50_000)
+    place.runs.mkdir(mode=0o755)
+    job = place.submit()
+    before = os.umask(0)
+    try:
+        place.worker("noisy").run_one()
+    finally:
+        os.umask(before)
+    logs = sorted(place.runs.glob(f"{job.id}.log*"))
+    assert len(logs) == 2 and {path.stat().st_mode & 0o777 for path in logs} == {0o600}
+    assert place.runs.stat().st_mode & 0o777 == 0o700
+
+
+def test_run_waits_out_trouble_with_the_job_store(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    worker = place.worker("works")
+    with silence(place):
+        running = threading.Thread(target=worker.run)
+        running.start()
+        until = time.monotonic() + PATIENCE
+        while "trouble with the job store" not in capsys.readouterr().out:
+            assert time.monotonic() < until
+            time.sleep(0.05)
     job = place.submit()
     assert place.wait(job, lambda each: each.state.final).state == "succeeded"
     worker.stop()

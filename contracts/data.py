@@ -1,0 +1,108 @@
+"""Which data a retraining may read, and what is wrong with it: asked by the gateway, and again by the worker."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from contracts.errors import JobError
+from contracts.settings import Home
+
+ROOTS_VARIABLE = "STARS_DATA_ROOTS"
+SUFFIXES = (".tsv", ".tsv.gz")
+
+
+def data_roots(home: Home | None = None) -> tuple[Path, ...]:
+    """The allowed folders: $STARS_DATA_ROOTS, or ./examples where there is one, and <home>/data."""
+    if chosen := os.environ.get(ROOTS_VARIABLE):
+        return split_roots(chosen)
+    examples = Path.cwd() / "examples"
+    return (*([examples] if examples.is_dir() else []), (home or Home.default()).data)
+
+
+def split_roots(text: str) -> tuple[Path, ...]:
+    """Folders that are separated like PATH, as absolute paths."""
+    return tuple(Path(part).expanduser().absolute() for part in text.split(os.pathsep) if part)
+
+
+def locate(name: str, roots: Sequence[Path], *, elsewhere: bool = False) -> Path:
+    """The absolute path of a file or folder of reviews in one of the allowed folders, symbolic links followed.
+
+    A relative name is looked for in each allowed folder; the folder's own name may stand in front. Raises JobError for
+    what lies outside, without a word on whether it exists, and for what could not be trained on.
+
+    `elsewhere` says that another machine will read it: what lies in an allowed folder that this one does not have is
+    then taken unseen.
+    """
+    allowed, inside = [root.resolve() for root in roots], candidates(name, roots)
+    if not inside:
+        folders = ", ".join(str(root) for root in roots) or "none"
+        raise JobError(
+            f"data must lie in an allowed folder ({folders}): put the file there, or add its folder to "
+            f"{ROOTS_VARIABLE} on the gateway and on the worker"
+        )
+    for path in inside:
+        if os.path.lexists(path):
+            _check(path, allowed)
+            return path
+    absent = [root for root in allowed if not root.is_dir()]
+    if elsewhere and (unseen := [path for path in inside if _is_in(path, absent)]):
+        return unseen[0]
+    raise JobError(f"there is no {inside[0] if len(inside) == 1 else name} in the allowed folders: check the name")
+
+
+def candidates(name: str, roots: Sequence[Path]) -> list[Path]:
+    """The paths in allowed folders that a name may mean, whether or not something is there."""
+    allowed = [root.resolve() for root in roots]
+    return [path for path in _meant(name, roots) if _is_in(path, allowed)]
+
+
+def _meant(name: str, roots: Sequence[Path]) -> Iterator[Path]:
+    """Every path that a name may mean, links followed."""
+    path = Path(name)
+    if not name or "://" in name or ".." in path.parts:  # "..", behind a link, would tell what lies outside
+        return
+    found = [path] if path.is_absolute() else [root / path for root in roots]
+    if not path.is_absolute():
+        found += [root.parent / path for root in roots if path.parts[:1] == (root.name,)]
+    for each in found:
+        try:
+            yield each.resolve()
+        except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL byte
+            continue
+
+
+def _is_in(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _check(path: Path, allowed: Sequence[Path]) -> None:
+    """Raises JobError unless a training can read it: a file of reviews, or a folder that holds some."""
+    try:
+        if not path.is_dir():
+            _check_file(path)
+            return
+        inside = [each for each in path.iterdir() if each.name.endswith(SUFFIXES)]
+        if not inside:
+            raise JobError(f"the folder {path} holds no .tsv or .tsv.gz file: put some there")
+        for each in inside:
+            if not _is_in(each.resolve(), allowed):
+                raise JobError(f"{each} leads out of the allowed folders: put the file itself there")
+            _check_file(each)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "a loop of links"
+        raise JobError(f"{path} cannot be read ({reason}): check the file and who may read it") from error
+
+
+def _check_file(path: Path) -> None:
+    kept = path.stat()
+    if not stat.S_ISREG(kept.st_mode):
+        raise JobError(f"{path} is no plain file: name a .tsv or .tsv.gz file, or a folder of them")
+    if not path.name.endswith(SUFFIXES):
+        raise JobError(f"{path} is neither .tsv nor .tsv.gz: bring the reviews in the layout of the Amazon TSV files")
+    if kept.st_size == 0:
+        raise JobError(f"{path} is empty: copy it again")
+    with path.open("rb"):
+        pass

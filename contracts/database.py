@@ -1,0 +1,187 @@
+"""The database behind the job store: a SQLite file or PostgreSQL, with the tables made where they are missing.
+
+SQLite holds on to a file that was deleted, and what is written there is seen by nobody. So each use looks whether the
+file is still the one that was opened, before and after.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from contracts.errors import ConfigError, JobError, MachineError
+
+BUSY_SECONDS = 10.0
+"""How long a statement waits for another's lock, and a connection for its server."""
+
+_MAKING = 0x5741_5253  # any number that no other program locks
+_Identity = tuple[int, int]
+
+
+class Duplicate(JobError):
+    """A row with this unique value is there already."""
+
+
+class Database:
+    """Tables behind a URL. Safe to share between threads.
+
+    Raises ConfigError for a URL that cannot be used; a server need not answer yet. `transaction` raises JobError when
+    the database fails and MachineError when its disk is full.
+    """
+
+    def __init__(self, url: str, tables: sa.MetaData) -> None:
+        self._tables = tables
+        self._file = database_file(url)
+        self._engine = _engine(sa.make_url(url).set(database=str(self._file)) if self._file else sa.make_url(url))
+        self._opened: _Identity | None = None
+        self._ready = False
+        self._making = Lock()
+        if self._file is not None:
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            try:
+                _make_private(self._file)
+            except OSError as error:
+                raise ConfigError(
+                    f"the job store {self._file} cannot be written ({error.strerror}): name another file or folder"
+                ) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A connection whose work is committed at the end, with the database's errors turned into ours."""
+        try:
+            opened = self._open()
+            with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError as error:
+            raise Duplicate("the row is there already") from error
+        except SQLAlchemyError as error:
+            reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+            if "full" in reason and "disk" in reason:
+                raise MachineError("no space left for the job store: free some disk space") from error
+            raise JobError(f"the job store does not answer: {reason}") from error
+        if self._file is not None and _identity(self._file) != opened:
+            raise JobError("the job store's file was deleted or replaced meanwhile: try again")
+
+    def _open(self) -> _Identity | None:
+        """Make what is missing, at the first use and whenever SQLite's file is another one than before."""
+        with self._making:
+            if self._ready and (self._file is None or _identity(self._file) == self._opened):
+                return self._opened
+            self._engine.dispose()
+            if self._file is not None:
+                try:
+                    _make_private(self._file)
+                except OSError as error:
+                    raise JobError(f"the job store {self._file} cannot be made anew: {error.strerror}") from error
+                self._opened = _identity(self._file)
+            with self._engine.begin() as connection:
+                self._make_tables(connection)
+            if self._file is not None:
+                _make_private(self._file)
+            self._ready = True
+            return self._opened
+
+    def _make_tables(self, connection: sa.Connection) -> None:
+        if self._engine.name == "postgresql":
+            # There IF NOT EXISTS does not keep two from making a table at once. One after the other, then.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
+        for table in self._tables.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def database_file(url: str) -> Path | None:
+    """SQLite's file, None for a server. Raises ConfigError for a URL that names neither."""
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):  # the reason may quote a password
+        raise ConfigError(
+            "the job store's URL is none: use sqlite:////folder/jobs.db, or postgresql+psycopg://…"
+        ) from None
+    kind = parsed.get_backend_name()
+    if kind == "postgresql":
+        return None
+    if kind != "sqlite":
+        raise ConfigError(f"the job store's URL names {kind}: use sqlite:////folder/jobs.db, or postgresql+psycopg://…")
+    name = parsed.database or ":memory:"
+    if name == ":memory:" or name.startswith("file:"):
+        raise ConfigError("the job store needs a file that others can open too: use sqlite:////folder/jobs.db")
+    return Path(name).absolute()
+
+
+def shown(url: str) -> str:
+    """The URL without its password."""
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    server = url.get_backend_name() == "postgresql"
+    waits = {"connect_timeout": int(BUSY_SECONDS)} if "psycopg" in url.drivername else {}
+    try:
+        return sa.create_engine(url, pool_pre_ping=server, connect_args=waits)
+    except ImportError as error:
+        hint = (
+            "write postgresql+psycopg://…, with pip install 'review-stars[postgresql]'"
+            if server
+            else "write sqlite:///…"
+        )
+        raise ConfigError(f"the job store's URL needs {error.name}, which is not installed: {hint}") from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigError(f"the job store's URL cannot be used: {error}") from error
+
+
+def _identity(file: Path) -> _Identity | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make_private(file: Path) -> None:
+    """Make the file, and keep it and what SQLite puts beside it from all but its owner. Raises OSError.
+
+    A file that is there is never opened: closing it would drop the locks that SQLite holds in this process.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    if not file.is_file():
+        raise IsADirectoryError(errno.EISDIR, "it is no file", str(file))
+    for each in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+        with suppress(FileNotFoundError, PermissionError):  # gone again, or another user's, who may share it
+            each.chmod(0o600)
+    if not os.access(file, os.R_OK | os.W_OK) or not os.access(file.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no permission", str(file))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the worker
+            break
+        except sqlite3.OperationalError as error:
+            # Two who open a new database at once: this one statement does not wait as busy_timeout says.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+    cursor.close()

@@ -1,0 +1,105 @@
+"""What a retraining may be asked for: one schema, with which the gateway refuses and the worker checks again.
+
+A request changes numbers and switches of a preset. Paths, URLs and names are the operator's, whoever asks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+
+from contracts.stages import STAGES, StageConfig
+
+RETRAIN = "retrain"
+"""The kind of these jobs."""
+
+Preset = Literal["frozen", "standard", "tiny"]
+"""The presets that exist. They are files of the training package, which the gateway may run without."""
+
+DataName = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class _Asked(BaseModel):
+    """JSON types and no others; a field that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class StageOverrides(_Asked):
+    """What a request may change of one stage, each field within the bounds that the stage itself has for it."""
+
+    fixed: ClassVar[frozenset[str]] = frozenset()
+    """The stage's other settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_and_switches_only(cls, given: Any) -> Any:
+        chosen = sorted(cls.fixed.intersection(given)) if isinstance(given, dict) else []
+        if chosen:
+            raise ValueError(
+                f"{', '.join(chosen)} cannot be chosen by a request, which may change numbers "
+                "and switches only: leave it out"
+            )
+        return given
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """What is not given is as the preset has it, which no schema can show."""
+    schema.pop("default", None)
+
+
+def _unset() -> Any:
+    return Field(None, json_schema_extra=_without_default)
+
+
+def _overrides_of(stage: str, config: type[StageConfig]) -> type[StageOverrides]:
+    fields: dict[str, Any] = {}
+    for name, known in config.model_fields.items():
+        kinds = set(get_args(known.annotation) or [known.annotation]) - {type(None)}
+        if kinds <= {bool, float, int}:
+            [kind] = kinds
+            fields[name] = (Annotated[kind, Field(description=known.description), *known.metadata], _unset())
+    made = create_model(f"{stage.capitalize()}Overrides", __base__=StageOverrides, __doc__=config.__doc__, **fields)
+    made.fixed = frozenset(config.model_fields.keys() - fields.keys())
+    return made
+
+
+def _listed(data: Any) -> Any:
+    if not isinstance(data, str | list):
+        raise ValueError("must be a name or a list of names")
+    return [data] if isinstance(data, str) else data
+
+
+_BY_STAGE: dict[str, Any] = {stage: (_overrides_of(stage, config), _unset()) for stage, config in STAGES.items()}
+
+Overrides = create_model("Overrides", __base__=_Asked, __doc__="What differs from the preset, by stage.", **_BY_STAGE)
+
+DataNames = Annotated[
+    list[DataName],
+    Field(min_length=1, max_length=100),
+    BeforeValidator(_listed, json_schema_input_type=DataName | Annotated[list[DataName], Field(max_length=100)]),
+]
+
+
+class Retrain(_Asked):
+    """What to train on, and how."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"data": "examples/reviews.tsv", "preset": "tiny"}]})
+
+    data: DataNames = Field(
+        description="A .tsv or .tsv.gz file of labelled reviews, a folder of such files, or a list of these. They must "
+        "lie in an allowed folder; a relative name is looked for in each of these."
+    )
+    preset: Preset = Field("standard", description="Where the settings start from.")
+    overrides: Overrides = Field(  # type: ignore[valid-type]  # made above, from the stages' own settings
+        default_factory=Overrides,
+        description="Numbers and switches that differ from the preset, by stage.",
+        examples=[{"train": {"epochs": 1}}],
+    )
+
+    @property
+    def changed(self) -> dict[str, dict[str, bool | int | float]]:
+        """The overrides that were given, by stage."""
+        given: BaseModel = self.overrides
+        return given.model_dump(exclude_unset=True)
