@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.data import data_roots, split_roots
 from contracts.errors import ConfigError
+from contracts.limits import BODY_LIMIT, QUEUED_REQUESTS, REVIEWS_LIMIT, TEXT_LIMIT
 from contracts.release import MODEL_NAME, default_store
 from contracts.settings import Home
 from contracts.store import ObjectStore, open_store
@@ -38,22 +39,27 @@ _ESCAPED = 12
 
 
 class Limits(BaseModel):
-    """What the gateway accepts, and how long it takes over it. Each is set as STARS_LIMITS__<NAME>."""
+    """What the gateway accepts, and how long it takes over it. Each is set as STARS_LIMITS__<NAME>.
+
+    None may be over what the model server takes: contracts/limits.py has that once for both.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    text_characters: Annotated[int, Field(gt=0, description="characters of a review's text")] = 20_000
-    title_characters: Annotated[int, Field(gt=0, description="characters of a review's title")] = 1_000
-    category_characters: Annotated[int, Field(gt=0, description="characters of a category's name")] = 200
-    reviews: Annotated[int, Field(gt=0, description="reviews in one request")] = 64
-    body_bytes: Annotated[int, Field(gt=0, description="bytes of a request's body")] = 1024 * 1024
+    text_characters: Annotated[int, Field(gt=0, le=TEXT_LIMIT, description="characters of a review's text")] = 20_000
+    title_characters: Annotated[int, Field(gt=0, le=TEXT_LIMIT, description="characters of a review's title")] = 1_000
+    category_characters: Annotated[int, Field(gt=0, le=TEXT_LIMIT, description="characters of a category's name")] = 200
+    reviews: Annotated[int, Field(gt=0, le=REVIEWS_LIMIT, description="reviews in one request")] = 64
+    body_bytes: Annotated[int, Field(gt=0, le=BODY_LIMIT, description="bytes of a request's body")] = 1024 * 1024
     deadline_seconds: Annotated[
         float, Field(gt=0, le=300, description="seconds from a request's body to its answer")
     ] = 10.0
     queue_reviews: Annotated[
         int, Field(gt=0, description="reviews in the gateway at once, waiting or being read by the model")
     ] = 256
-    model_reviews: Annotated[int, Field(gt=0, description="reviews with the model server at once")] = 64
+    model_reviews: Annotated[
+        int, Field(gt=0, le=QUEUED_REQUESTS, description="reviews with the model server at once")
+    ] = 64
 
     @property
     def hang_seconds(self) -> float:

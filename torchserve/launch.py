@@ -23,6 +23,7 @@ import typer
 
 from contracts.errors import ConfigError, MachineError, StarsError
 from contracts.installation import how_to_install
+from contracts.limits import QUEUED_REQUESTS, REQUEST_BYTES
 from contracts.settings import Home
 from torchserve.java import INSTALL, OPTIONS, find_java
 
@@ -37,8 +38,6 @@ KEY_MINUTES = 10 * 365 * 24 * 60
 """Keys live as long as the process that made them: whoever can read the file could read the next key as well."""
 
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
-REQUEST_BYTES = 4 * 1024 * 1024
-QUEUED_REQUESTS = 100
 SOCKET_PATH_LIMIT = 80
 """Characters of the folder that holds the workers' sockets: Unix allows about a hundred for the whole path."""
 

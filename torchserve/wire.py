@@ -7,15 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from contracts.errors import ReviewError
+from contracts.limits import REVIEWS_LIMIT, TEXT_LIMIT
 from contracts.review import Review
 
 if TYPE_CHECKING:
     from contracts.serving import FailedPrediction
 
-TEXT_LIMIT = 100_000
-"""Characters. The gateway's limits are far lower; this one keeps a worker alive whoever calls it."""
-
-REVIEWS_LIMIT = 256
 EXPIRED = "expired"
 
 

@@ -231,3 +231,12 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_to_read(store: FileStore, 
     assert store.list("") == []
     store.write("a", b"again")
     assert store.list("") == ["a"]
+
+
+def test_whether_anything_can_be_written_is_told_beforehand(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.check_writable()
+    assert list((tmp_path / "store").iterdir()) == [] and store.list("") == []
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="Check that the path is right"):
+        open_store(str(tmp_path / "file" / "store")).check_writable()

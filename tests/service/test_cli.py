@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -88,4 +89,19 @@ def test_up_refuses_in_one_sentence_before_anything_starts(
     assert result.returncode == 1
     assert told in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not (home / "logs").exists()
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+@pytest.mark.parametrize("url", ["mongodb://x", "postgresql+psycopg2://me@host/x", "sqlite:////proc/none/jobs.db"])
+def test_a_job_store_that_cannot_be_used_is_told_before_anything_starts(command: str, url: str, tmp_path: Path) -> None:
+    """Fault 28: by whoever starts with it."""
+    home = tmp_path / "home"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = probe.getsockname()[1]
+    environment = os.environ | {"STARS_JOBS_URL": url, "STARS_HOME": str(home), "STARS_PORT": str(free)}
+    words = [sys.executable, "-m", "contracts.cli", command]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: the job store") and len(result.stderr.splitlines()) == 1
     assert not (home / "logs").exists()

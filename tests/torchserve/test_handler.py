@@ -17,10 +17,10 @@ from ts.context import Context, RequestProcessor
 from ts.model_loader import ModelLoaderFactory
 
 from contracts.errors import ModelError
+from contracts.limits import REVIEWS_LIMIT, TEXT_LIMIT
 from contracts.release import Release
 from contracts.serving import HANDLER, write_model_folder
 from torchserve.handler import ReviewHandler
-from torchserve.wire import REVIEWS_LIMIT, TEXT_LIMIT
 
 
 @pytest.fixture(scope="module")

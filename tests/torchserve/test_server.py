@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from contracts.limits import QUEUED_REQUESTS
 from contracts.release import Release
 from contracts.serving import WorkerSettings, write_model_folder
 
@@ -176,13 +177,13 @@ class TestProtocol:
         assert "logits" in good[2]["predictions"][0] and "error" in good[2]["predictions"][1]
 
     def test_a_full_queue_is_503_at_once(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
-        limits = httpx.Limits(max_connections=None)
+        limits, count = httpx.Limits(max_connections=None), QUEUED_REQUESTS + 40
         with (
             httpx.Client(timeout=LOAD_SECONDS, trust_env=False, limits=limits, auth=torchserve.auth) as many,
             paused(torchserve, client, served),
-            ThreadPoolExecutor(140) as pool,
+            ThreadPoolExecutor(count) as pool,
         ):
-            sent = [pool.submit(predict, torchserve, many, served, reviews("Good.")) for _ in range(140)]
+            sent = [pool.submit(predict, torchserve, many, served, reviews("Good.")) for _ in range(count)]
             refused = wait_for(lambda: [each for each in sent if each.done()])
             resume(torchserve, client, served)
             answers = [each.result() for each in sent]
