@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from contracts.errors import ConfigError, JobError, MachineError
+from contracts.installation import how_to_install
 
 BUSY_SECONDS = 10.0
 """How long a statement waits for another's lock, and a connection for its server."""
@@ -136,11 +137,7 @@ def _engine(url: sa.URL) -> sa.Engine:
     try:
         return sa.create_engine(url, pool_pre_ping=server, connect_args=waits)
     except ImportError as error:
-        hint = (
-            "write postgresql+psycopg://…, with pip install 'review-stars[postgresql]'"
-            if server
-            else "write sqlite:///…"
-        )
+        hint = f"write postgresql+psycopg://…, and {how_to_install('postgresql')}" if server else "write sqlite:///…"
         raise ConfigError(f"the job store's URL needs {error.name}, which is not installed: {hint}") from error
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(f"the job store's URL cannot be used: {error}") from error

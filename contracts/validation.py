@@ -28,6 +28,8 @@ def findings(error: ValidationError, model: type[BaseModel], names: bool = False
     """
     found: dict[str, str] = {}
     for each in error.errors(include_url=False):
+        if each["type"] == "default_factory_not_called":  # only because another field is wrong
+            continue
         place, inner = _known_place(each["loc"], model)
         if names and each["type"] == "extra_forbidden":
             place = (*place, each["loc"][-1])

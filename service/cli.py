@@ -1,21 +1,28 @@
-"""The gateway's commands of `stars`: up, predict, release."""
+"""The gateway's commands of `stars`: up, logs and release here, predict, jobs and status beside what they are about."""
 
 from __future__ import annotations
 
-import json
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from contracts.errors import BackendUnavailable, ReviewError
+from contracts.errors import ConfigError
+from contracts.settings import Home
+from service.health.cli import status
+from service.jobs.cli import app as jobs_app
+from service.predict.cli import predict
 
 app = typer.Typer(no_args_is_help=True)
 release_app = typer.Typer(no_args_is_help=True, help="Look at releases and choose the one in production.")
 app.add_typer(release_app, name="release")
+app.add_typer(jobs_app, name="jobs")
+app.command()(predict)
+app.command()(status)
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-ASK_SECONDS = 30.0
+PROGRAMS = ["gateway", "torchserve", "worker"]
+LOOK_SECONDS = 0.5
 
 Store = Annotated[
     str | None,
@@ -41,45 +48,38 @@ def up(
 
 
 @app.command()
-def predict(
-    text: Annotated[str, typer.Argument(help="The review.")],
-    title: Annotated[str, typer.Option(help="Its headline.")] = "",
-    category: Annotated[str, typer.Option(help="The product's category, such as Digital_Software.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
-    url: Annotated[str, typer.Option(envvar="STARS_URL", help="The gateway to ask.")] = DEFAULT_URL,
+def logs(
+    program: Annotated[str | None, typer.Argument(help="gateway, torchserve or worker. Default: all of them.")] = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="The last so many lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")] = False,
+    home: Annotated[Path | None, typer.Option(help="The state folder. Default: $STARS_HOME.")] = None,
 ) -> None:
-    """Ask a running gateway for a review's stars."""
-    answer = _ask(url, {"text": text, "title": title, "category": category})
-    if as_json:
-        typer.echo(json.dumps(answer))
-        return
-    stars = answer["stars"]
-    typer.echo(f"{'★' * stars}{'☆' * (5 - stars)}  {stars} of 5, {answer['confidence']:.0%} sure")
-    for star, probability in reversed(answer["probabilities"].items()):
-        typer.echo(f"  {star}  {'▇' * round(probability * 40):<40}  {probability:.1%}")
-    if answer["truncated"]:
-        typer.echo(f"  only {answer['tokens']} tokens of the text fit the model")
-    typer.echo(f"  {answer['model']} {answer['version']}")
+    """Print the logs of what `stars up` runs."""
+    from contracts.log_files import Follower, last_lines
+    from contracts.validation import nearest
+
+    if program is not None and program not in PROGRAMS:
+        raise ConfigError(f"there is no log of {program}; {nearest(program, PROGRAMS)}")
+    folder = (Home(home.expanduser().absolute()) if home else Home.default()).logs
+    chosen = {name: folder / f"{name}.log" for name in ([program] if program else PROGRAMS)}
+    if not follow and not any(path.exists() for path in chosen.values()):
+        raise ConfigError(f"there is no log in {folder} yet: name the state folder with --home or STARS_HOME")
+    followers = {name: Follower(path) for name, path in chosen.items()}
+    shown = _show(None, {name: last_lines(path, lines) for name, path in chosen.items()})
+    while follow:
+        time.sleep(LOOK_SECONDS)
+        shown = _show(shown, {name: list(each.new_lines()) for name, each in followers.items()})
 
 
-def _ask(url: str, review: dict[str, str]) -> dict[str, Any]:
-    import httpx
-
-    try:
-        response = httpx.post(f"{url.rstrip('/')}/predict", json=review, timeout=ASK_SECONDS, trust_env=False)
-        body: dict[str, Any] = response.json()
-    except httpx.InvalidURL as error:
-        raise BackendUnavailable(f"{url} is not an address: use one like {DEFAULT_URL}") from error
-    except httpx.HTTPError as error:
-        raise BackendUnavailable(
-            f"no gateway answers at {url}: start one with `stars up`, or give its --url"
-        ) from error
-    except ValueError as error:
-        raise BackendUnavailable(f"what answers at {url} is not our gateway: give the right --url") from error
-    if response.status_code == 200:
-        return body
-    message = body.get("error", {}).get("message", f"status {response.status_code}")
-    raise (ReviewError if response.status_code == 422 else BackendUnavailable)(message)
+def _show(shown: str | None, lines: dict[str, list[str]]) -> str | None:
+    """Print lines, with a heading where there are several logs and another one begins; the log that came last."""
+    for name, new in lines.items():
+        if new and len(lines) > 1 and name != shown:
+            typer.echo(f"==> {name} <==")
+        for line in new:
+            typer.echo(line)
+        shown = name if new else shown
+    return shown
 
 
 @release_app.command()
@@ -108,13 +108,14 @@ def list_releases(store: Store = None) -> None:
             pointing.setdefault(channels.read(opened, name, channel)[0].version, []).append(channel)
         except NotFound:
             continue
+    line = "{:<24}  {:<16}  {:>8}  {}"
+    typer.echo(line.format("VERSION", "CREATED", "ACCURACY", "CHANNELS"))
     for version in release.versions(opened, name):
         manifest = release.read_manifest(opened, name, version)
         accuracy = manifest.metrics.get("accuracy", {}).get("value")
-        shown = f"accuracy {accuracy:.3f}" if isinstance(accuracy, float) else ""
-        typer.echo(
-            f"{version:<24} {manifest.created:%Y-%m-%d %H:%M}  {shown:<16} {' '.join(pointing.get(version, []))}"
-        )
+        shown = f"{accuracy:.3f}" if isinstance(accuracy, float) else ""
+        created, channels_of = f"{manifest.created:%Y-%m-%d %H:%M}", " ".join(pointing.get(version, []))
+        typer.echo(line.format(version, created, shown, channels_of))
 
 
 @release_app.command()

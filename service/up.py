@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import shlex
 import signal
@@ -24,8 +23,10 @@ from contracts import release
 from contracts.errors import ConfigError, MachineError
 from contracts.installation import how_to_install
 from contracts.jobs import JobStore
+from service.address import base_url, is_loopback
 from service.admin_key import keep_admin_key
 from service.releases.production import production_version
+from service.running import Running
 from service.settings import Settings
 from service.supervise import Child, Program
 
@@ -81,7 +82,11 @@ def run(settings: Settings, worker: bool, say: Say) -> int:
             say(f"no worker: retraining needs more than is installed: {how_to_install('training')}")
             worker = False
         children = [Child(program) for program in programs(settings, store.url, key_file, worker)]
-        return _supervise(children, settings, key_file, say)
+        Running.this(base_url(settings.host, settings.port), store.url).write(settings.paths.up)
+        try:
+            return _supervise(children, settings, key_file, say)
+        finally:
+            settings.paths.up.unlink(missing_ok=True)
 
 
 def programs(settings: Settings, store_url: str, key_file: Path | None, worker: bool) -> list[Program]:
@@ -134,7 +139,7 @@ def _torchserve(settings: Settings, ports: Ports) -> list[str]:
 
 
 def _supervise(children: list[Child], settings: Settings, key_file: Path | None, say: Say) -> int:
-    address = f"http://{_reachable(settings.host)}:{settings.port}"
+    address = base_url(settings.host, settings.port)
     try:
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -219,16 +224,6 @@ def _admin_key_file(settings: Settings) -> Path | None:
     return keep_admin_key(settings.paths.admin_key)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def check_port_free(host: str, port: int) -> None:
     """Raises MachineError when the gateway could not listen there."""
     try:
@@ -251,9 +246,3 @@ def free_ports() -> Ports:
     finally:
         for probe in probes:
             probe.close()
-
-
-def _reachable(host: str) -> str:
-    """The host as this machine can call it."""
-    wildcard = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # compared with, not bound to
-    return wildcard.get(host) or (f"[{host}]" if ":" in host else host)

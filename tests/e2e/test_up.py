@@ -104,6 +104,23 @@ def test_it_serves_recovers_and_stops(up: Up) -> None:
     asked = [*STARS, "predict", "Works.", "--url", f"http://127.0.0.1:{up.port}"]
     assert " of 5, " in subprocess.run(asked, capture_output=True, text=True, check=True).stdout
 
+    # Other commands find it by its state folder, wherever it listens (fault 32).
+    elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("STARS_")}
+    elsewhere["STARS_HOME"] = str(up.home)
+    status = subprocess.run([*STARS, "status"], capture_output=True, text=True, env=elsewhere)
+    assert status.returncode == 0, status.stdout
+    for part in ("predicts with review-stars tiny-1", "runs as process", str(key_file), f"{up.home.parent}/store"):
+        assert part in status.stdout
+    assert (
+        " of 5, " in subprocess.run([*STARS, "predict", "Works."], capture_output=True, text=True, env=elsewhere).stdout
+    )
+    logged = subprocess.run([*STARS, "logs", "gateway"], capture_output=True, text=True, env=elsewhere).stdout
+    assert '"event": "request"' in logged
+
+    # What it keeps is its owner's only (fault 11).
+    private = [up.home / "jobs.db", up.home / "up.lock", up.home / "up.json", *(up.home / "logs").iterdir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+
     # A second one on the same folder is refused.
     second = subprocess.run(STARS + up.words, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1 and "another `stars up` runs on" in second.stderr
@@ -126,6 +143,8 @@ def test_it_serves_recovers_and_stops(up: Up) -> None:
     _wait_gone(everything)
     with pytest.raises(httpx.ConnectError):
         up.client.get("/healthz")
+    assert subprocess.run([*STARS, "status"], capture_output=True, env=elsewhere).returncode == 1
+    assert not (up.home / "up.json").exists()
     for secret in (key,):
         assert not [log for log in (up.home / "logs").iterdir() if secret in log.read_text()]
 

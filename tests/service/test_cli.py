@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
-from contracts.errors import BackendUnavailable, NotFound
+from contracts.cli import COMMANDS, build
+from contracts.errors import NotFound
 from contracts.release import Release, publish
 from contracts.store import open_store
 from service.cli import app
@@ -44,24 +49,66 @@ def test_releases_are_listed_and_promoted_offline(build_release: Callable[..., R
     promoted = _stars("release", "promote", "one", "--store", str(tmp_path))
     assert "production of review-stars is one (before: nothing)" in promoted.stdout
     assert "is two (before: one)" in _stars("release", "promote", "two", "--store", str(tmp_path)).stdout
-    lines = _stars("release", "list", "--store", str(tmp_path)).stdout.splitlines()
+    headings, *lines = _stars("release", "list", "--store", str(tmp_path)).stdout.splitlines()
+    assert headings.split() == ["VERSION", "CREATED", "ACCURACY", "CHANNELS"]
     assert [line.split()[0] for line in lines] == ["one", "two"]
-    assert lines[1].endswith("production") and "accuracy 0.200" in lines[1]
+    assert lines[1].split()[3:] == ["0.200", "production"]
     assert isinstance(_stars("release", "promote", "three", "--store", str(tmp_path)).exception, NotFound)
 
 
-def test_predict_without_a_gateway_says_how_to_start_one() -> None:
-    result = _stars("predict", "Works.", "--url", "http://127.0.0.1:1")
-    assert isinstance(result.exception, BackendUnavailable)
-    assert "stars up" in str(result.exception)
-    assert isinstance(_stars("predict", "Works.", "--url", "no address").exception, BackendUnavailable)
+def test_no_help_has_a_type_beside_a_flag() -> None:
+    """Fault 32, for every command there is."""
+
+    def pages(command: Any, *words: str) -> Iterator[tuple[str, str]]:
+        shown = CliRunner().invoke(everything, [*words, "--help"])
+        assert shown.exit_code == 0, words
+        yield " ".join(words), shown.stdout
+        for name, each in getattr(command, "commands", {}).items():
+            yield from pages(each, *words, name)
+
+    everything = build(entry_points(group=COMMANDS))
+    shown = dict(pages(typer.main.get_command(everything)))
+    assert {"up", "jobs ls", "jobs follow", "status", "logs", "pipeline run", "release list"} <= shown.keys()
+    for words, page in shown.items():
+        assert "<bool>" not in page, words
+    assert "[the default store]" in shown["evaluate"], "what stands in brackets is no markup"
 
 
-def test_predict_passes_on_what_the_gateway_says(client: httpx.Client) -> None:
-    result = _stars("predict", " ", "--url", str(client.base_url))
-    assert "blank" in str(result.exception)
-    result = _stars("predict", "Works.", "--url", str(client.base_url))
-    assert "model server" in str(result.exception)
+class TestLogs:
+    """Fault 32."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("STARS_HOME", str(tmp_path))
+        (tmp_path / "logs").mkdir()
+        return tmp_path
+
+    def test_the_last_lines_of_one_or_of_all(self, home: Path) -> None:
+        (home / "logs" / "gateway.log").write_text("".join(f"request {i}\n" for i in range(100)))
+        (home / "logs" / "worker.log").write_text("worker started\n")
+        assert _stars("logs", "gateway", "-n", "2").stdout == "request 98\nrequest 99\n"
+        assert _stars("logs", "-n", "1").stdout == "==> gateway <==\nrequest 99\n==> worker <==\nworker started\n"
+
+    def test_what_is_not_there(self, home: Path) -> None:
+        assert "no log in" in str(_stars("logs").exception)
+        assert "did you mean gateway" in str(_stars("logs", "gatway").exception)
+
+    def test_follow(self, home: Path) -> None:
+        log = home / "logs" / "gateway.log"
+        log.write_text("old\n")
+        command = [sys.executable, "-m", "contracts.cli", "logs", "gateway", "--follow"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "old\n"
+            with log.open("a") as file:
+                file.write("new\n")
+            assert process.stdout.readline() == "new\n"
+            os.truncate(log, 0)
+            with log.open("a") as file:
+                file.write("x\n")
+            assert process.stdout.readline() == "x\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_the_page_of_limits_shows_every_limit_with_its_default() -> None:
         ({"STARS_LIMITS__QUEUE_REVIEWS": "10"}, "queue_reviews"),
         ({"STARS_LIMITS__DEADLINE_SECONDS": "0"}, "STARS_LIMITS__DEADLINE_SECONDS"),
         ({"STARS_LIMITS__REVIEW": "3"}, "STARS_LIMITS__REVIEW"),
-        ({"STARS_PORT": "eighty"}, "STARS_PORT"),
+        ({"STARS_PORT": "eighty"}, "^STARS_PORT: must be a whole number$"),
         # Fault 28: what the model server would refuse later.
         ({"STARS_LIMITS__TEXT_CHARACTERS": "100001"}, "STARS_LIMITS__TEXT_CHARACTERS: must be 100000 or less"),
         ({"STARS_LIMITS__TITLE_CHARACTERS": "100001"}, "TITLE_CHARACTERS: must be 100000 or less"),
