@@ -1,12 +1,15 @@
 """The database behind the job store: a SQLite file or PostgreSQL, with the tables made where they are missing.
 
 SQLite holds on to a file that was deleted, and what is written there is seen by nobody. So each use looks whether the
-file is still the one that was opened, before and after.
+file is still the one that was opened, before and after. What SQLite keeps beside the file (-wal, -shm) is found by its
+name: before another file is opened under the same name, the first who notices takes that away from those who still have
+the old one. FILE-opened says which file was opened last.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sqlite3
 import time
@@ -14,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TextIO
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
@@ -44,14 +47,14 @@ class Database:
     def __init__(self, url: str, tables: sa.MetaData) -> None:
         self._tables = tables
         self._file = database_file(url)
-        self._engine = _engine(sa.make_url(url).set(database=str(self._file)) if self._file else sa.make_url(url))
+        self._engine = _engine(sa.make_url(url), self._file)
         self._opened: _Identity | None = None
         self._ready = False
         self._making = Lock()
         if self._file is not None:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             try:
-                _make_private(self._file)
+                _make_file(self._file)
             except OSError as error:
                 raise ConfigError(
                     f"the job store {self._file} cannot be written ({error.strerror}): name another file or folder"
@@ -86,14 +89,13 @@ class Database:
             self._engine.dispose()
             if self._file is not None:
                 try:
-                    _make_private(self._file)
+                    self._opened = _make_file(self._file, self._opened)
                 except OSError as error:
                     raise JobError(f"the job store {self._file} cannot be made anew: {error.strerror}") from error
-                self._opened = _identity(self._file)
             with self._engine.begin() as connection:
                 self._make_tables(connection)
             if self._file is not None:
-                _make_private(self._file)
+                _keep_private(self._file)
             self._ready = True
             return self._opened
 
@@ -131,8 +133,10 @@ def shown(url: str) -> str:
     return sa.make_url(url).render_as_string(hide_password=True)
 
 
-def _engine(url: sa.URL) -> sa.Engine:
-    server = url.get_backend_name() == "postgresql"
+def _engine(url: sa.URL, file: Path | None) -> sa.Engine:
+    server = file is None
+    if file is not None:  # a file that is gone is ours to make anew, not SQLite's
+        url = url.set(database=file.as_uri(), query=dict(url.query) | {"mode": "rw", "uri": "true"})
     waits = {"connect_timeout": int(BUSY_SECONDS)} if "psycopg" in url.drivername else {}
     try:
         return sa.create_engine(url, pool_pre_ping=server, connect_args=waits)
@@ -151,21 +155,50 @@ def _identity(file: Path) -> _Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _make_private(file: Path) -> None:
-    """Make the file, and keep it and what SQLite puts beside it from all but its owner. Raises OSError.
+def _make_file(file: Path, before: _Identity | None = None) -> _Identity | None:
+    """Make the file where it is missing; the file that is to be opened now. Raises OSError.
 
-    A file that is there is never opened: closing it would drop the locks that SQLite holds in this process.
+    `before` is the one that this process had open until now. A file that is there is never opened here: closing it
+    would drop the locks that SQLite holds in this process.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileExistsError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with _opened_last(file) as note:
+        made = not os.path.lexists(file)
+        stale = made or (before is not None and note.read() == str(before) != str(_identity(file)))
+        for beside in _beside(file) if stale else ():
+            beside.unlink(missing_ok=True)
+        if made:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        found = _identity(file)
+        note.seek(0)
+        note.truncate()
+        note.write(str(found))
     if not file.is_file():
         raise IsADirectoryError(errno.EISDIR, "it is no file", str(file))
-    for each in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
-        with suppress(FileNotFoundError, PermissionError):  # gone again, or another user's, who may share it
-            each.chmod(0o600)
+    _keep_private(file)
     if not os.access(file, os.R_OK | os.W_OK) or not os.access(file.parent, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "no permission", str(file))
+    return found
+
+
+@contextmanager
+def _opened_last(file: Path) -> Iterator[TextIO]:
+    """The note of which file was opened last under this name, nobody else's meanwhile."""
+    descriptor = os.open(f"{file}-opened", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "r+", encoding="ascii") as note:
+        fcntl.flock(note, fcntl.LOCK_EX)
+        yield note
+
+
+def _beside(file: Path) -> tuple[Path, Path]:
+    return Path(f"{file}-wal"), Path(f"{file}-shm")
+
+
+def _keep_private(file: Path) -> None:
+    """Let only its owner read the file and what SQLite puts beside it."""
+    for each in (file, *_beside(file)):
+        with suppress(FileNotFoundError, PermissionError):  # gone again, or another user's, who may share it
+            each.chmod(0o600)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -408,10 +410,12 @@ class TestTheFile:
     def test_no_job_goes_into_the_void(self, jobs: JobStore, file: Path, how: str) -> None:
         lost = submit(jobs, "lost")
         other = JobStore(f"sqlite:///{file}")
+        other.announce("w1")  # it has the old file open, and what SQLite keeps beside it
         if how == "with its folder":
             shutil.rmtree(file.parent)
         elif how == "replaced":
-            JobStore(f"sqlite:///{file}.new").list()
+            with closing(JobStore(f"sqlite:///{file}.new")) as made:
+                made.list()
             Path(f"{file}.new").replace(file)
         else:
             file.unlink()
@@ -422,6 +426,57 @@ class TestTheFile:
         with pytest.raises(JobNotFound):
             jobs.get(lost.id)
         other.close()
+
+    # Who comes anew to a file cannot know that it has been replaced.
+    @pytest.mark.parametrize(
+        ("how", "first"),
+        [
+            ("deleted", "we"),
+            ("deleted", "the other"),
+            ("deleted", "a third"),
+            ("replaced", "we"),
+            ("replaced", "the other"),
+        ],
+    )
+    def test_several_processes_go_on_with_the_same_new_file(
+        self, jobs: JobStore, file: Path, how: str, first: str
+    ) -> None:
+        """What SQLite keeps beside the file is shared by name: the old file's must not meet the new one."""
+        code = (
+            "import sys\nfrom contracts.errors import StarsError\nfrom contracts.jobs import JobStore\n"
+            "store = JobStore(sys.argv[1])\n"
+            "for line in sys.stdin:\n"
+            "    try: said = store.submit('retrain', {}, line.strip())[0].id\n"
+            "    except StarsError as error: said = error\n"
+            "    print(said, flush=True)\n"
+        )
+        command = [sys.executable, "-c", code, f"sqlite:///{file}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdin is not None and other.stdout is not None
+
+            def theirs(key: str) -> str:
+                assert other.stdin is not None and other.stdout is not None
+                other.stdin.write(f"{key}\n")
+                other.stdin.flush()
+                return other.stdout.readline().strip()
+
+            for i in range(5):
+                assert submit(jobs, f"lost{i}").id and jobs.get(theirs(f"lost-too{i}"))
+            if how == "deleted":
+                file.unlink()
+            else:
+                with closing(JobStore(f"sqlite:///{file}.new")) as made:
+                    made.list()
+                Path(f"{file}.new").replace(file)
+            if first == "a third":
+                with closing(JobStore(f"sqlite:///{file}")) as third:
+                    third.announce("w1")
+            order = [lambda key: submit(jobs, key).id, theirs]
+            kept = [ask(f"{i}{n}") for i in range(3) for n, ask in enumerate(order if first == "we" else order[::-1])]
+            assert sorted(job.id for job in jobs.list()) == sorted(kept)
+            other.stdin.close()
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
 
     def test_what_was_written_while_it_was_deleted_is_no_success(self, jobs: JobStore, file: Path) -> None:
         jobs.list()
@@ -453,11 +508,12 @@ class TestTheFile:
         finally:
             os.umask(before)
 
-    def test_a_database_of_an_earlier_version_goes_on(self, jobs: JobStore) -> None:
+    def test_a_database_of_an_earlier_version_goes_on(self, jobs: JobStore, file: Path) -> None:
         job = submit(jobs)
         with jobs._database.transaction() as connection:
             connection.execute(sa.text("drop table workers"))
-        again = JobStore(jobs._database._engine.url.render_as_string())
+        Path(f"{file}-opened").unlink()
+        again = JobStore(f"sqlite:///{file}")
         again.announce("w1")
         assert again.get(job.id) == job and [each.id for each in again.queue().workers] == ["w1"]
         again.close()
