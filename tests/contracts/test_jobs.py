@@ -353,7 +353,7 @@ def test_many_stores_open_the_same_new_database(url: str) -> None:
         ("sqlite+nothing:///x", "cannot be used"),
         (
             "postgresql+psycopg2://somebody:secret-word@host/x",
-            r"psycopg2, which is not installed.*review-stars\[postgresql\]",
+            r"psycopg2, which is not installed: write postgresql\+psycopg://…, and run `make setup`",
         ),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
