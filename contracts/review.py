@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 STARS = (1, 2, 3, 4, 5)
 
+LANGUAGE = "English"
+"""What the models are trained on. A release's manifest does not name a language yet: once it does, this goes."""
+
 # The 15 columns of the Amazon Customer Reviews TSV files, in their order.
 TSV_COLUMNS = (
     "marketplace",
@@ -32,8 +35,17 @@ TSV_COLUMNS = (
     "review_date",
 )
 
+# What html.unescape looks for. One by one, because it raises ValueError where a number has thousands of digits.
+_ENTITY = re.compile(r"&(?:#(?:[0-9]+|[xX][0-9a-fA-F]+)|[^\t\n\f <&#;]{1,32});?")
 # Each blank can match in one place only, so that a text of nothing but blanks takes linear time.
 _LINE_BREAK = re.compile(r"<\s*(?:/\s*)?br\s*(?:/\s*)?>", re.IGNORECASE)
+# Unicode's Cc, less the blanks among them, and Cs: lone surrogates, which no encoder can write. Cf stays: it holds the
+# joiners of emoji and of Indic and Arabic scripts, which are text.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]+")
+MARKS_LIMIT = 30
+"""Combining marks that one letter may carry: the stream-safe text format of Unicode (UAX 15, section 13)."""
+# Where more marks than that may follow each other. No mark is alphanumeric, and none is below U+0300.
+_MANY_MARKS = re.compile(rf"[^\w\s\x00-\u02ff]{{{MARKS_LIMIT + 1},}}")
 _COUNT = r"(?:one|two|three|four|five|[1-5](?:\.[05])?)"
 _STAR_NAME = re.compile(
     rf"[\W_]*(?:an?\W+|solid\W+)?{_COUNT}[\W_]*(?:(?:out\W+of|of|/)\W*(?:five|5)[\W_]*)?"
@@ -65,13 +77,33 @@ class Segments(NamedTuple):
 def clean(text: str) -> str:
     """Text as a reader would see it: entities unescaped, line breaks as blanks, NFC, no control characters.
 
-    Idempotent for text without entities. Lone surrogates go too, because no encoder can write them.
+    Takes any string and linear time. Idempotent for text without entities. An entity that is no character's stays the
+    text that it is; of marks upon one letter the first `MARKS_LIMIT` are kept.
     """
-    text = _LINE_BREAK.sub(" ", html.unescape(text))
-    text = unicodedata.normalize("NFC", text)
-    # Cc and Cs only: Cf holds the joiners of emoji and of Indic and Arabic scripts, which are text.
-    kept = (" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c) not in {"Cc", "Cs"})
-    return " ".join("".join(kept).split())
+    text = _LINE_BREAK.sub(" ", _ENTITY.sub(_character, text))
+    text = _CONTROL.sub("", text)
+    if not text.isascii():
+        # Marks are sorted pairwise while normalising. Normalising can make two marks of one, hence the second time.
+        text = _MANY_MARKS.sub(_bounded, unicodedata.normalize("NFC", _MANY_MARKS.sub(_bounded, text)))
+    return " ".join(text.split())
+
+
+def _character(entity: re.Match[str]) -> str:
+    try:
+        found = html.unescape(entity[0])
+    except ValueError:  # int() takes no more than 4,300 digits
+        return entity[0]
+    return entity[0] if found == "\ufffd" else found
+
+
+def _bounded(run: re.Match[str]) -> str:
+    kept, marks = [], 0
+    for character in run[0]:
+        # Three Tibetan vowels are starters whose decomposition begins with a mark.
+        marks = marks + 1 if unicodedata.combining(character) or character in "\u0f73\u0f75\u0f81" else 0
+        if marks <= MARKS_LIMIT:
+            kept.append(character)
+    return "".join(kept)
 
 
 def names_the_star(headline: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -89,6 +90,59 @@ def test_a_batch_is_its_reviews(encoders: dict[Truncation, ReviewEncoder], revie
 def test_any_review_can_be_encoded(whole: ReviewEncoder, title: str, text: str) -> None:
     encoded = whole.encode([segments(text, title)])[0]
     assert encoded.input_ids.count(SEP) == 2 and encoded.input_ids.count(CLS) == 1 and 0 not in encoded.input_ids
+
+
+# Words that are short and long, known and unknown, with all that can stand between two words, or within one.
+SPELLED = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["good", "bad", "a" * 40, "zq" * 60, "7" * 99, "x" * 101, "中", "é", "\u0301", "\u302e", "\u0344"]
+        ),
+        st.sampled_from([" ", "!", "—", "\u200b", "İ", "Σ", "ﬁ", "가", "[SEP]", "##", "\ufffd", "🙂", ">\u0338"]),
+        st.characters(codec="utf-8"),
+    ),
+    max_size=400,
+).map("".join)
+
+
+@given(first=SPELLED, second=SPELLED)
+def test_the_ends_of_a_long_text_are_those_of_the_whole(
+    encoders: dict[Truncation, ReviewEncoder], tokenizer_file: Path, first: str, second: str
+) -> None:
+    """Fault 2: what no policy keeps is not looked up, and what is kept is the same."""
+    for policy in (Truncation.HEAD, Truncation.HEAD_TAIL):
+        quick, plain = encoders[policy], ReviewEncoder(tokenizer_file, 16, policy)
+        plain._is_words = False
+        for text in (Segments(first, second), segments(second, first)):
+            assert quick.encode([text]) == plain.encode([text])
+
+
+@pytest.mark.parametrize("word", ["zq" * 50 + " ", "zq" * 50 + "!", "7" * 99 + "—", "a ", "!", "zq" * 16 + " "])
+def test_the_middle_of_a_long_text_costs_nothing(
+    encoders: dict[Truncation, ReviewEncoder], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 2: looking up a word takes time in the square of its length, 0.14 s for a whole review of such words."""
+    encoder = encoders[Truncation.HEAD_TAIL]
+    looked_up: list[list[int]] = []
+    look_up = encoder._look_up
+
+    def counted(words: Iterable[str]) -> list[list[int]]:
+        found = look_up(words)
+        looked_up.extend(found)
+        return found
+
+    monkeypatch.setattr(encoder, "_look_up", counted)
+    encoder.encode([Segments("", word * (20_000 // len(word)))])
+    assert encoder.limit <= len(looked_up) <= 4 * encoder.limit
+
+
+def test_added_tokens_are_found_in_long_texts_too(tokenizer_file: Path, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.add_tokens(["good bad"])
+    tokenizer.save(str(tmp_path / "t.json"))
+    encoder = ReviewEncoder(tmp_path / "t.json", 16)
+    [encoded] = encoder.encode([Segments("", "good bad " * 200)])
+    assert set(parts(encoded)[1]) == {tokenizer.token_to_id("good bad")}
 
 
 @pytest.mark.parametrize("text", ["[SEP]", "a[SEP]b", "[CLS] [PAD] [MASK] [UNK]", "[sep]", "[SEP] [SEP]", "[ SEP ]"])
