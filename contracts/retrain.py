@@ -75,11 +75,8 @@ _BY_STAGE: dict[str, Any] = {stage: (_overrides_of(stage, config), _unset()) for
 
 Overrides = create_model("Overrides", __base__=_Asked, __doc__="What differs from the preset, by stage.", **_BY_STAGE)
 
-DataNames = Annotated[
-    list[DataName],
-    Field(min_length=1, max_length=100),
-    BeforeValidator(_listed, json_schema_input_type=DataName | Annotated[list[DataName], Field(max_length=100)]),
-]
+_Several = Annotated[list[DataName], Field(min_length=1, max_length=100)]
+DataNames = Annotated[_Several, BeforeValidator(_listed, json_schema_input_type=DataName | _Several)]
 
 
 class Retrain(_Asked):

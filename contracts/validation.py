@@ -33,7 +33,7 @@ def findings(error: ValidationError, model: type[BaseModel], names: bool = False
         place, inner = _known_place(each["loc"], model)
         if names and each["type"] == "extra_forbidden":
             place = (*place, each["loc"][-1])
-        found.setdefault(".".join(map(str, place)), _said(each, inner, names))
+        found.setdefault(".".join(map(str, place)), said(each, inner, names))
     return list(found.items())
 
 
@@ -64,7 +64,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(part)
 
 
-def _said(finding: ErrorDetails, model: type[BaseModel] | None, names: bool) -> str:
+def said(finding: ErrorDetails, model: type[BaseModel] | None = None, names: bool = False) -> str:
+    """What is wrong, without the place. `model` is the one that a field is missing in or not known to."""
     kind, context = finding["type"], finding.get("ctx", {})
     if kind == "extra_forbidden" and model is not None:
         known = nearest(str(finding["loc"][-1]), list(model.model_fields))

@@ -1,12 +1,65 @@
-"""The admin key that `stars up` makes on loopback."""
+"""The admin key: the one that `stars up` makes on loopback, and the one that holds now."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
 
-from contracts.errors import MachineError
+import structlog
+
+from contracts.errors import ConfigError, MachineError
+from service.settings import Settings
+
+log = structlog.get_logger()
+
+
+class AdminKey:
+    """The admin key as its file says now, so that it can be changed without a restart.
+
+    A new file that cannot be used leaves the old key in force, and is logged once. Raises ConfigError where there is no
+    old key yet.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._file = settings.admin_key_file if settings.admin_key is None else None
+        self._seen = self._stamp()
+        self._key = settings.read_admin_key()
+
+    @property
+    def exists(self) -> bool:
+        return self._key is not None
+
+    def is_right(self, key: str) -> bool:
+        """Compared as hashes in constant time, so that the time taken tells neither length nor content."""
+        self._look()
+        return self._key is not None and hmac.compare_digest(_digest(key), _digest(self._key))
+
+    def _look(self) -> None:
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._key = self._settings.read_admin_key()
+            log.info("admin_key_read")
+        except ConfigError as error:
+            log.warning("admin_key_kept", file=str(self._file), reason=str(error))
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """Changes whenever the file does; a mounted secret is another file behind the same link."""
+        try:
+            found = self._file.stat() if self._file else None
+        except OSError:
+            return None
+        return (found.st_mtime_ns, found.st_ino, found.st_size) if found else None
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def keep_admin_key(path: Path) -> Path:

@@ -9,8 +9,11 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.responses import RedirectResponse
 
 from service import errors, openapi
+from service.admin_key import AdminKey
+from service.auth import is_admin
 from service.backend.torchserve import TorchServe
 from service.gateway import Gateway
 from service.health import endpoints as health
@@ -18,7 +21,7 @@ from service.health.service import Readiness
 from service.jobs import endpoints as jobs
 from service.jobs.service import Jobs
 from service.metrics import Metrics
-from service.middleware import RequestLog
+from service.middleware import PlainAddresses, RequestLog
 from service.predict import endpoints as predict
 from service.predict.service import Predictor
 from service.releases import endpoints as releases
@@ -27,6 +30,8 @@ from service.settings import Settings
 
 DESCRIPTION = """Any customer review in, a star rating out: 1 to 5, five calibrated probabilities, and an honest word on
 how sure it is. Every error has the same shape; [this page](/errors) explains each type."""
+
+DOCS = "/docs"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -40,16 +45,23 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("review-stars"),
         description=DESCRIPTION,
         lifespan=_lifespan,
+        docs_url=DOCS,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.gateway = gateway
+    app.add_middleware(PlainAddresses)
     app.add_middleware(RequestLog, metrics=gateway.metrics)
-    errors.install(app)
+    errors.install(app, is_admin)
     for router in (predict.router, releases.router, jobs.router, health.router):
         app.include_router(router)
+    app.add_api_route("/", _home, include_in_schema=False)
     openapi.document(app, settings.limits)
     return app
+
+
+async def _home() -> RedirectResponse:
+    return RedirectResponse(DOCS)
 
 
 def _gateway(settings: Settings) -> Gateway:
@@ -68,7 +80,7 @@ def _gateway(settings: Settings) -> Gateway:
     metrics.watch_queue(lambda: predictor.queue.admitted, lambda: predictor.queue.running)
     return Gateway(
         settings=settings,
-        admin_key=settings.read_admin_key(),
+        admin_key=AdminKey(settings),
         metrics=metrics,
         backend=backend,
         releases=served,

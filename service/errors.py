@@ -7,53 +7,83 @@ that clients may match on; `docs` leads to its paragraph on this gateway's own p
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from contracts import errors as contract
+from contracts.validation import said
 
 ERRORS_PAGE = "/errors"
 
+log = structlog.get_logger()
 
-class MalformedBody(contract.StarsError):
+
+class ClientError(contract.StarsError):
+    """What a request is told about itself: anybody may read it, so it names no file, folder or URL of this machine."""
+
+
+class MalformedRequest(ClientError):
+    """Not HTTP/1.1."""
+
+
+class HeadTooLarge(ClientError):
+    """The first line, the headers, or what frames the body are over the limit."""
+
+
+class HeadTooSlow(ClientError):
+    """The headers did not arrive in time."""
+
+
+class Crowded(ClientError):
+    """Too many connections, or too many requests waiting on one of them."""
+
+
+class MalformedBody(ClientError):
     """The body is not JSON in UTF-8, or not a JSON object."""
 
 
-class BodyTooLarge(contract.StarsError):
+class BodyTooLarge(ClientError):
     """The body is over the limit."""
 
 
-class BodyTooSlow(contract.StarsError):
+class BodyTooSlow(ClientError):
     """The body did not arrive within the deadline."""
 
 
-class UnsupportedMedia(contract.StarsError):
+class UnsupportedMedia(ClientError):
     """The body is not declared as JSON in UTF-8."""
 
 
-class InvalidRequest(contract.StarsError):
+class InvalidRequest(ClientError):
     """JSON, but not what this address takes."""
 
 
-class MissingKey(contract.StarsError):
+class MissingKey(ClientError):
     """No admin key was sent."""
 
 
-class WrongKey(contract.StarsError):
+class WrongKey(ClientError):
     """An admin key was sent, but not the right one; or none is configured."""
 
 
-class NotServing(contract.StarsError):
-    """No release is being served yet, or the model server lost it."""
+class NoSuchVersion(ClientError):
+    """The store has no release of this version."""
 
 
-class Busy(contract.StarsError):
+class NotServing(ClientError):
+    """No release is being served yet, or the model server lost it. The cause may not be for everybody."""
+
+
+class Busy(ClientError):
     """Another change of the served release is under way."""
 
 
@@ -73,6 +103,7 @@ class Problem(NamedTuple):
 
 # The first line whose exceptions fit wins, so subclasses stand above their bases.
 PROBLEMS = (
+    Problem("malformed_request", 400, "This is not HTTP/1.1. Check what sent the request.", (MalformedRequest,)),
     Problem("malformed_json", 400, "The body is not a JSON object in UTF-8. Send valid JSON.", (MalformedBody,)),
     Problem("unauthorized", 401, "No admin key came with the request. Send Authorization: Bearer KEY.", (MissingKey,)),
     Problem("forbidden", 403, "The admin key is wrong, or this gateway has none configured.", (WrongKey,)),
@@ -80,9 +111,10 @@ PROBLEMS = (
         "not_found",
         404,
         "There is nothing at this address: no such path, release or job.",
-        (contract.NotFound, contract.JobNotFound),
+        (NoSuchVersion, contract.NotFound, contract.JobNotFound),
     ),
     Problem("method_not_allowed", 405, "The address exists, but not for this method. See the Allow header."),
+    Problem("head_too_slow", 408, "The headers did not arrive in time. Send the request again.", (HeadTooSlow,)),
     Problem("body_too_slow", 408, "The body did not arrive in time. Send it again.", (BodyTooSlow,)),
     Problem(
         "conflict",
@@ -117,9 +149,15 @@ PROBLEMS = (
     Problem(
         "overloaded",
         429,
-        "Too many reviews are waiting. Try again after the seconds in Retry-After.",
-        (contract.BackendOverloaded,),
+        "Too many reviews are waiting, or too many connections are open. Try again after the seconds in Retry-After.",
+        (contract.BackendOverloaded, Crowded),
         retry_after=1,
+    ),
+    Problem(
+        "head_too_large",
+        431,
+        "The address and the headers are over the limit. Send fewer or shorter ones.",
+        (HeadTooLarge,),
     ),
     Problem("internal", 500, "A mistake of ours. The log has the request id."),
     Problem(
@@ -168,23 +206,38 @@ def problem_of(error: Exception) -> Problem:
     return next((each for each in PROBLEMS if isinstance(error, each.raised_by)), BY_TYPE["internal"])
 
 
-def message_of(error: Exception) -> str:
-    """What the client is told. Only our own exceptions speak for themselves: others may quote what was sent."""
-    if isinstance(error, contract.StarsError):
+def message_of(error: Exception, admin: bool = False) -> str:
+    """What the client is told.
+
+    Only our own exceptions speak for themselves: others may quote what was sent. Those about this machine, its store or
+    its jobs name paths and URLs, so only an administrator reads them; the log has them for the others.
+    """
+    if isinstance(error, contract.StarsError) and (admin or _is_for_everybody(error)):
         return str(error)
     if isinstance(error, RequestValidationError):
-        return "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
+        return explain_parameters(error)
     return problem_of(error).meaning
 
 
-def error_body(error: Exception, request_id: str) -> dict[str, Any]:
+def explain_parameters(error: RequestValidationError) -> str:
+    """What is wrong with a request's path, query and headers, in sentences."""
+    return "; ".join(f"{each['loc'][0]} {each['loc'][-1]}: {said(each)}" for each in error.errors())
+
+
+def _is_for_everybody(error: BaseException) -> bool:
+    if isinstance(error, NotServing) and isinstance(error.__cause__, contract.StarsError):
+        return _is_for_everybody(error.__cause__)
+    return isinstance(error, ClientError | contract.ReviewError | contract.BackendError | contract.JobNotFound)
+
+
+def error_body(error: Exception, request_id: str, admin: bool = False) -> dict[str, Any]:
     """The error shape as a JSON-able dict."""
     kind = problem_of(error).kind
     docs = f"{ERRORS_PAGE}#{kind}"
-    return {"error": {"type": kind, "message": message_of(error), "request_id": request_id, "docs": docs}}
+    return {"error": {"type": kind, "message": message_of(error, admin), "request_id": request_id, "docs": docs}}
 
 
-def error_response(error: Exception, request_id: str) -> Response:
+def error_response(error: Exception, request_id: str, admin: bool = False) -> Response:
     """The whole answer for an exception: status, body, and the headers that belong to the status."""
     problem = problem_of(error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
@@ -194,7 +247,14 @@ def error_response(error: Exception, request_id: str) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status in {408, 413}:
         headers["Connection"] = "close"  # the rest of the body is not worth reading
-    return JSONResponse(error_body(error, request_id), problem.status, headers)
+    return JSONResponse(error_body(error, request_id, admin), problem.status, headers)
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """An ASGI app that answers with the exception in the request's state as `refusal`."""
+    state = scope["state"]
+    state["error"] = problem_of(state["refusal"]).kind
+    await error_response(state["refusal"], state["request_id"])(scope, receive, send)
 
 
 def responses(*types: str) -> dict[int | str, dict[str, Any]]:
@@ -209,11 +269,6 @@ def responses(*types: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-async def _handle(request: Request, error: Exception) -> Response:
-    request.state.error = problem_of(error).kind
-    return error_response(error, request.state.request_id)
-
-
 async def _errors_page() -> HTMLResponse:
     """What every `docs` link leads to: each type of error, its status, and what to do."""
     rows = "".join(
@@ -222,8 +277,16 @@ async def _errors_page() -> HTMLResponse:
     return HTMLResponse(f"<!doctype html><html lang=en><title>Errors</title><h1>Errors</h1>{rows}")
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, is_admin: Callable[[Request], bool]) -> None:
     """Let every error of `app`, its own 404 and 405 included, take the one shape."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        request.state.error = problem_of(error).kind
+        admin = isinstance(error, contract.StarsError) and is_admin(request)
+        if message_of(error, admin=True) != message_of(error) and not isinstance(error, contract.NotFound):
+            log.warning("request_refused", kind=type(error).__name__, reason=str(error))
+        return error_response(error, request.state.request_id, admin)
+
     for kind in (contract.StarsError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _handle)
+        app.add_exception_handler(kind, handle)
     app.add_api_route(ERRORS_PAGE, _errors_page, include_in_schema=False)

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from service.admin_key import AdminKey
 from service.backend.protocol import Backend
 from service.health.service import Readiness
 from service.jobs.service import Jobs
@@ -21,7 +22,7 @@ class Gateway:
     """Built once by `create_app`, from values to services."""
 
     settings: Settings
-    admin_key: str | None
+    admin_key: AdminKey
     metrics: Metrics
     backend: Backend
     releases: Releases

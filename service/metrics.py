@@ -58,6 +58,9 @@ class Metrics:
         ):
             Gauge(name, text, registry=self._registry).set_function(read)
 
+    def watch_connections(self, connections: Callable[[], float]) -> None:
+        Gauge("stars_connections", "Connections open.", registry=self._registry).set_function(connections)
+
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

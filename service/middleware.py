@@ -1,17 +1,20 @@
-"""What surrounds every request: an id, a log line, metrics, timing headers, a last resort for mistakes of ours."""
+"""What surrounds every request: an id, a log line, metrics, timing headers, a last resort for mistakes of ours; and
+addresses that have one spelling."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from time import perf_counter
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ClientLeft, error_response, problem_of
+from service.errors import ClientLeft, NotServing, error_response, problem_of, refuse
 from service.logs import places
 from service.metrics import Metrics
 
@@ -22,6 +25,7 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines: their good answers are counted, but not logged."""
 
 _OUTER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PLAIN_PATH = re.compile(rb"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 log = structlog.get_logger()
@@ -65,6 +69,11 @@ class RequestLog:
                 await self.app(scope, receive, send_with_headers)
             except (ClientLeft, ClientDisconnect):
                 status = CLIENT_LEFT
+            except asyncio.CancelledError:  # the server stops, and this request has had its time
+                stopping = NotServing("the gateway is being stopped: send the request again")
+                state["error"] = problem_of(stopping).kind
+                if status is None:
+                    await error_response(stopping, request_id)(scope, receive, send_with_headers)
             except Exception as error:
                 state["error"] = problem_of(error).kind
                 log.error("request_failed", exception=type(error).__name__, places=places(error))
@@ -86,3 +95,27 @@ class RequestLog:
             ms=round(seconds * 1000, 2),
             error=scope["state"]["error"],
         )
+
+
+class PlainAddresses:
+    """ASGI middleware: lets no other spelling of an address reach the router, and HEAD wherever GET may go.
+
+    None of our addresses needs percent-encoding, so one that has any is nobody's: `/admin%2fjobs` would pass a proxy's
+    rule for `/admin/`. The answer to HEAD loses its body in the server.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif not _PLAIN_PATH.fullmatch(scope["raw_path"]):
+            scope["state"]["refusal"] = HTTPException(404)
+            await refuse(scope, receive, send)
+        elif scope["method"] == "HEAD":
+            inner = {**scope, "method": "GET"}
+            await self.app(inner, receive, send)
+            scope["route"] = inner.get("route")
+        else:
+            await self.app(scope, receive, send)

@@ -60,6 +60,14 @@ class Limits(BaseModel):
     model_reviews: Annotated[
         int, Field(gt=0, le=QUEUED_REQUESTS, description="reviews with the model server at once")
     ] = 64
+    connections: Annotated[int, Field(gt=0, description="connections at once")] = 1_000
+    headers: Annotated[int, Field(ge=10, description="headers of a request")] = 100
+    head_bytes: Annotated[
+        int, Field(ge=1024, description="bytes of a request that are not its body: first line, headers, framing")
+    ] = 32 * 1024
+    head_seconds: Annotated[
+        float, Field(gt=0, le=300, description="seconds from a request's first byte to the end of its headers")
+    ] = 10.0
 
     @property
     def hang_seconds(self) -> float:
@@ -161,10 +169,9 @@ class Settings(BaseSettings):
         elif self.admin_key_file is not None:
             try:
                 key = self.admin_key_file.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ConfigError(
-                    f"the admin key cannot be read from {self.admin_key_file}: {error.strerror}"
-                ) from error
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+                raise ConfigError(f"the admin key cannot be read from {self.admin_key_file}: {reason}") from error
         else:
             return None
         if len(key) < KEY_LENGTH:

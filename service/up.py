@@ -147,7 +147,7 @@ def _supervise(children: list[Child], settings: Settings, key_file: Path | None,
             say(f"starting {', '.join(child.program.name for child in children)}; logs in {settings.paths.logs}")
             for child in children:
                 child.start()
-            _wait_ready(children, address, say)
+            _wait_ready(children, address, _key(settings, key_file), say)
             _welcome(address, key_file, say)
             while True:
                 _keep_running(children, say)
@@ -186,10 +186,15 @@ def _keep_running(children: list[Child], say: Say) -> None:
             raise MachineError(f"{child.program.name} cannot be kept running: {child.last_line()}")
 
 
-def _wait_ready(children: list[Child], address: str, say: Say) -> None:
+def _key(settings: Settings, key_file: Path | None) -> str:
+    return settings.read_admin_key() or (key_file.read_text(encoding="ascii").strip() if key_file else "")
+
+
+def _wait_ready(children: list[Child], address: str, key: str, say: Say) -> None:
+    """The gateway tells its reasons in full to the holder of the key only."""
     reason = "no answer"
     until = time.monotonic() + READY_SECONDS
-    with httpx.Client(timeout=10, trust_env=False) as client:
+    with httpx.Client(timeout=10, trust_env=False, headers={"authorization": f"Bearer {key}"}) as client:
         while time.monotonic() < until:
             _keep_running(children, say)
             with suppress(httpx.TransportError, ValueError, KeyError):

@@ -24,9 +24,16 @@ class Readiness:
         self._one = asyncio.Lock()
         self._good_until: float | None = None
         self._version: str | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """From now on nothing is ready: the gateway takes no new connections any more."""
+        self._stopping = True
 
     async def check(self) -> str:
         """The version that is ready. Raises NotServing with the reason."""
+        if self._stopping:
+            raise NotServing("the gateway is being stopped")
         async with self._one:
             version = self._releases.serving().version
             fresh = self._good_until is not None and self._clock() < self._good_until

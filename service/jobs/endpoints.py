@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import ValidationError
@@ -30,16 +30,26 @@ IdempotencyKey = Annotated[
 ]
 
 
+LOCATION = {"Location": {"description": "Where the job can be watched.", "schema": {"type": "string"}}}
+REPEATED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": JobOut,
+        "description": "The same Idempotency-Key came with the same body before: the job that it made.",
+        "headers": LOCATION,
+    }
+}
+
+
 @router.post(
     "/retrain",
     status_code=202,
     response_model=JobOut,
     summary="Queue a retraining",
-    responses=responses(
-        "malformed_json", "unauthorized", "forbidden", "conflict", "body_too_large", "unsupported_media_type",
-        "invalid_request", "not_ready",
+    responses=REPEATED | responses(
+        "malformed_json", "unauthorized", "forbidden", "conflict", "body_too_slow", "body_too_large",
+        "unsupported_media_type", "invalid_request", "not_ready",
     ),
-    openapi_extra=json_body(Retrain),
+    openapi_extra=json_body(Retrain) | {"responses": {"202": {"headers": LOCATION}}},
 )  # fmt: skip
 async def retrain(request: Request, gateway: GatewayOf, idempotency_key: IdempotencyKey) -> Response:
     """The answer is the job; a worker runs it, and a candidate release comes out. `Location` is where to look."""

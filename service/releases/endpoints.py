@@ -32,7 +32,7 @@ async def models(gateway: GatewayOf) -> Models:
     "/models/{version}",
     response_model=ModelDetail,
     summary="What is known about a release",
-    responses=responses("not_found", "invalid_request", "not_ready"),
+    responses=responses("not_found", "invalid_request", "bad_release", "not_ready"),
 )
 async def model(version: Version, gateway: GatewayOf) -> ModelDetail:
     return ModelDetail.of(await gateway.releases.describe(version), _state(gateway.releases, version))

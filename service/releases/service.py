@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 from anyio.to_thread import run_sync
@@ -17,12 +18,13 @@ from anyio.to_thread import run_sync
 from contracts import channels, release
 from contracts.channels import PRODUCTION
 from contracts.errors import BackendUnavailable, Conflict, NotFound, StarsError
-from contracts.manifest import Manifest
+from contracts.manifest import DOCUMENT_LIMIT, Manifest, manifest_key
 from contracts.serving import WorkerSettings, write_model_folder
 from service.backend.protocol import Backend
-from service.errors import Busy, NotServing
+from service.errors import Busy, NoSuchVersion, NotServing
 from service.logs import places
 from service.metrics import Metrics
+from service.releases.listing import Listing
 from service.releases.production import production_version
 from service.releases.serving import Serving
 from service.settings import Settings
@@ -48,6 +50,7 @@ class Releases:
         self._metrics = metrics
         self._store = settings.open_store()
         self._name = settings.name
+        self._listing = Listing(partial(release.versions, self._store, self._name))
         self._change = asyncio.Lock()
         self._look = asyncio.Event()
         self._current: Serving | None = None
@@ -76,11 +79,16 @@ class Releases:
         await self.serving().check_golden(self._backend, limits.reviews, limits.deadline_seconds, cases=1)
 
     async def versions(self) -> list[str]:
-        """The versions in the store."""
-        return await run_sync(release.versions, self._store, self._name)
+        """The versions in the store, as they were a moment ago."""
+        return await self._listing.versions()
 
     async def describe(self, version: str) -> Manifest:
-        """A version in the store. Raises NotFound or ReleaseError."""
+        """A version in the store. Raises NoSuchVersion or ReleaseError."""
+        key = manifest_key(self._name, version)
+        try:
+            await run_sync(partial(self._store.read, key, limit=DOCUMENT_LIMIT))  # which walks no store in vain
+        except NotFound:
+            raise NoSuchVersion("there is no release of this version: GET /models lists what there is") from None
         return await run_sync(release.read_manifest, self._store, self._name, version)
 
     async def promote(self, version: str, by: str) -> Manifest:

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from service.app import create_app
+from service.server import make_server
 from service.settings import Settings, load_settings
 
 KEY = "an-admin-key-for-tests"
@@ -23,9 +23,7 @@ NOBODY = "http://127.0.0.1:1"
 
 @contextmanager
 def _running(settings: Settings) -> Iterator[httpx.Client]:
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False)
-    )
+    server = make_server(create_app(settings), port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -176,3 +176,35 @@ def test_a_request_id_is_kept_if_it_is_harmless(client: httpx.Client) -> None:
 
 def test_every_answer_says_where_the_time_went(client: httpx.Client) -> None:
     assert client.get("/healthz").headers["server-timing"].startswith("total;dur=")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/models/UPPER", "path version: must match ^[a-z0-9][a-z0-9._-]{0,63}$"),
+        ("/admin/jobs/x", "path job_id: must match ^[0-9a-f]{32}$"),
+        ("/admin/jobs?limit=0", "query limit: must be 1 or more"),
+        ("/admin/jobs?limit=201", "query limit: must be 200 or less"),
+        ("/admin/jobs?limit=many", "query limit: must be a whole number"),
+        ("/admin/jobs?limit=", "query limit: must be a whole number"),
+        (
+            "/admin/jobs?state=fail",
+            "query state: is none of what there is; did you mean failed? What there is: queued, running, succeeded, "
+            "failed, cancelled",
+        ),
+    ],
+)
+def test_parameters_are_worded_as_bodies_are(
+    path: str, sentence: str, client: httpx.Client, admin: dict[str, str]
+) -> None:
+    """Fault 30: no raw words of pydantic's."""
+    assert _error(client.get(path, headers=admin))["message"] == sentence
+
+
+def test_headers_are_worded_as_bodies_are(client: httpx.Client, admin: dict[str, str]) -> None:
+    def message(**headers: str) -> str:
+        response = client.post("/admin/retrain", json={"data": "x"}, headers=admin | headers)
+        return str(_error(response)["message"])
+
+    assert message() == "header idempotency-key: is missing"
+    assert message(**{"idempotency-key": "a b"}) == "header idempotency-key: must match ^[!-~]{1,200}$"

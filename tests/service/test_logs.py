@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -22,23 +23,21 @@ CANARY = "zanzibar"
 
 # The gateway as `python -m service` runs it, with a mistake in one address whose exception quotes the request.
 GATEWAY = """
-import uvicorn
 from service import app, logs
+from service.server import make_server
 from service.settings import load_settings
 logs.configure()
 gateway = app.create_app(load_settings())
 @gateway.get("/mistake/{text}")
 async def mistake(text: str) -> None:
     raise ValueError(text)
-uvicorn.run(gateway, port=PORT, log_config=None, access_log=False)
+make_server(gateway, port=PORT).run()
 """
 
 
 @pytest.fixture
 def logged(torchserve: Any, tiny_release: Release, tmp_path: Path) -> Iterator[tuple[httpx.Client, Path]]:
     """A client of a gateway with a process of its own, and the file of its logs."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     publish(open_store(str(tmp_path / "store")), tiny_release.folder, tiny_release.manifest)
@@ -121,6 +120,16 @@ def test_review_text_is_never_logged(
     assert statuses[14].status_code in {400, 405}
     for answer in statuses[3:]:
         assert CANARY not in answer.text.lower()
+    line, header = b"GET /healthz HTTP/1.1\r\n", f"x-{CANARY}: {CANARY}\r\n".encode()
+    for sent, status in (
+        (line + header * 101 + b"\r\n", b"431"),
+        (line + header + b" x\r\n\r\n", b"400"),
+        (CANARY.encode() + b"\r\n\r\n", b"400"),
+    ):
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
+            connection.sendall(sent)
+            refused = connection.recv(65_536).lower()
+            assert refused.startswith(b"http/1.1 " + status) and CANARY.encode() not in refused
     mistake = statuses[-1].json()["error"]
     assert mistake["type"] == "internal"
 

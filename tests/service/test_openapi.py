@@ -61,6 +61,26 @@ def test_predict_shows_examples_limits_and_all_that_can_go_wrong(document: dict[
     Answer.model_validate(schemas["Answer"]["examples"][0])
 
 
+def test_a_retraining_is_described_as_it_answers(document: dict[str, Any]) -> None:
+    """Fault 30: 200 for a repeat, no empty list, and where to look."""
+    responses = document["paths"]["/admin/retrain"]["post"]["responses"]
+    schema = {"$ref": "#/components/schemas/JobOut"}
+    for status in ("200", "202"):
+        assert responses[status]["content"]["application/json"]["schema"] == schema
+        assert responses[status]["headers"]["Location"]
+    name, several = document["components"]["schemas"]["Retrain"]["properties"]["data"]["anyOf"]
+    assert (name["minLength"], several["minItems"], several["items"]["minLength"]) == (1, 1, 1)
+
+
+def test_the_admin_addresses_and_only_they_ask_for_the_key(document: dict[str, Any]) -> None:
+    """Fault 30: this is what lets /docs authorize."""
+    (name, scheme), *_ = document["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation.get("security") == ([{name: []}] if path.startswith("/admin") else None), path
+
+
 def test_the_page_of_the_api_names_every_error(client: httpx.Client) -> None:
     page = (DOCS / "api.md").read_text()
     for problem in PROBLEMS:

@@ -217,7 +217,9 @@ def test_a_store_that_leaves_a_choice_is_not_guessed_at(
     while "being loaded" in answer.text:
         answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert "stars release promote VERSION" in answer.json()["error"]["message"]
+    assert str(tmp_path) not in answer.text and "blue" not in answer.text, "not for everybody (fault 29)"
+    reason = client.get("/readyz", headers=admin).json()["error"]["message"]
+    assert f"stars release promote VERSION --store {store.url}" in reason
     assert client.post("/admin/models/blue/promote", headers=admin).status_code == 200
     assert client.get("/readyz").json()["version"] == "blue"
 
