@@ -74,6 +74,8 @@ class Database:
         except IntegrityError as error:
             raise Duplicate("the row is there already") from error
         except SQLAlchemyError as error:
+            if self._file is None:  # a server's database may have been made anew
+                self._ready = False
             reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
             if "full" in reason and "disk" in reason:
                 raise MachineError("no space left for the job store: free some disk space") from error
@@ -86,6 +88,7 @@ class Database:
         with self._making:
             if self._ready and (self._file is None or _identity(self._file) == self._opened):
                 return self._opened
+            self._ready = False
             self._engine.dispose()
             if self._file is not None:
                 try:

@@ -8,7 +8,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -391,6 +391,22 @@ def test_a_server_that_is_down_is_no_reason_not_to_start(postgresql: str, tmp_pa
     later = JobStore(postgresql.format("nothing_of_this_name"))
     with pytest.raises(JobError, match="does not exist"):
         later.list()
+
+
+def test_tables_that_a_server_lost_are_made_anew(postgresql: str) -> None:
+    """Fault 11 on PostgreSQL: a database that was dropped and made again."""
+    name = f"jobs_{uuid.uuid4().hex}"
+    engine = sa.create_engine(postgresql.format("postgres"))
+    store = JobStore(f"{postgresql.format('postgres')}&options=-csearch_path%3D{name}")
+    for statement in ("CREATE SCHEMA", "DROP SCHEMA", "CREATE SCHEMA"):
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"{statement} {name} {'CASCADE' if statement[0] == 'D' else ''}"))
+        if statement == "CREATE SCHEMA":
+            with suppress(JobError):  # the first use after the loss learns of it
+                store.list()
+            assert store.get(submit(store).id).state == "queued"
+    store.close()
+    engine.dispose()
 
 
 class TestTheFile:
