@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up test setup bench lock clean
+.PHONY: help up test setup bench examples lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ setup:  ## Make .venv with everything: serving, training, AWS, development
 
 bench: setup  ## Print the tables behind every speed claim
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+examples:  ## Write the documented answers anew, as the bundled release gives them
+	$(BIN)/python -m tools.examples
 
 lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
 	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock

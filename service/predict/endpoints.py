@@ -13,7 +13,7 @@ from service.connection import while_connected
 from service.errors import error_body, responses
 from service.gateway import GatewayOf
 from service.openapi import json_body
-from service.predict.schemas import Answer, BatchAnswer, BatchIn, ReviewIn
+from service.predict.schemas import EXAMPLES, Answer, BatchAnswer, BatchIn, ReviewIn
 from service.predict.service import read_batch, read_review, refuse_if_none_left
 
 router = APIRouter(tags=["predict"])
@@ -24,12 +24,20 @@ ERRORS = responses(
     "deadline_exceeded",
 )  # fmt: skip
 
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/json": {"examples": {name: {"value": example["answer"]} for name, example in EXAMPLES.items()}}
+        }
+    }
+}
+
 
 @router.post(
     "/predict",
     summary="The star rating of one review, or of several",
     response_model=Answer | BatchAnswer,
-    responses=ERRORS,
+    responses=ANSWERS | ERRORS,
     openapi_extra=json_body(ReviewIn, BatchIn),
 )
 async def predict(request: Request, gateway: GatewayOf) -> Response:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+import json
+from importlib import resources
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.errors import ErrorBody
 
-EXAMPLE: dict[str, JsonValue] = {
-    "text": "Broke after two days.",
-    "title": "Waste of money",
-    "category": "Digital_Software",
-}
-ANSWER: dict[str, JsonValue] = {
-    "stars": 1,
-    "expected_stars": 1.3519,
-    "confidence": 0.7822,
-    "probabilities": {"1": 0.7822, "2": 0.1301, "3": 0.0479, "4": 0.0237, "5": 0.0161},
-    "truncated": False,
-    "tokens": 17,
-    "model": "review-stars",
-    "version": "2026-11-23",
-}
+EXAMPLES: dict[str, dict[str, Any]] = json.loads(
+    resources.files("service.predict").joinpath("examples.json").read_text(encoding="utf-8")
+)
+"""Requests and the bundled release's answers to them, by name. `make examples` writes the answers."""
+
+ONE, SEVERAL = EXAMPLES.values()
 
 
 class ReviewIn(BaseModel):
     """One customer review."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [ONE["request"]]}
+    )
 
     text: str = Field(description="The review itself. Any language, but the model may know only some.")
     title: str | None = Field(None, description="Its headline, if it has one.")
@@ -36,7 +33,7 @@ class ReviewIn(BaseModel):
 class BatchIn(BaseModel):
     """Several reviews, answered in their order."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reviews": [EXAMPLE]}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [SEVERAL["request"]]})
 
     reviews: list[ReviewIn] = Field(min_length=1)
 
@@ -44,7 +41,7 @@ class BatchIn(BaseModel):
 class Answer(BaseModel):
     """The star rating that the model gives a review."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [ANSWER]})
+    model_config = ConfigDict(json_schema_extra={"examples": [ONE["answer"]]})
 
     stars: int = Field(ge=1, le=5, description="The most probable rating.")
     expected_stars: float = Field(ge=1, le=5, description="The mean rating under the probabilities.")
@@ -60,6 +57,8 @@ class Answer(BaseModel):
 
 class BatchAnswer(BaseModel):
     """An answer or an error for each review, in order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SEVERAL["answer"]]})
 
     predictions: list[Answer | ErrorBody]
     model: str

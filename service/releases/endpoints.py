@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, Path
 from service.auth import require_admin
 from service.errors import responses
 from service.gateway import GatewayOf
+from service.predict.schemas import ONE
 from service.releases.schemas import Changed, ModelDetail, Models, ModelSummary, State
 from service.releases.service import Releases
 
 router = APIRouter(tags=["releases"])
 
-Version = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["2026-11-23"])]
+Version = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=[ONE["answer"]["version"]])]
 BY = "admin"
 """Who the production channel says has moved it: there is one admin key."""
 
