@@ -1,13 +1,14 @@
-"""Channels: which version `production` and `candidate` mean. Moved by compare-and-swap only."""
+"""Channels: which version `production` and `candidate` mean. `move` is the only way to point one elsewhere."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from contracts.errors import NotFound, StoreError
-from contracts.manifest import Name, checked_name, load_json, manifest_key
+from contracts.errors import Conflict, NotFound, StoreError
+from contracts.manifest import Name, checked_name, document_bytes, load_json, manifest_key
 from contracts.store import ObjectStore
 
 PRODUCTION = "production"
@@ -27,7 +28,7 @@ class Channel(BaseModel):
 
 
 def read(store: ObjectStore, name: str, channel: str) -> tuple[Channel, str]:
-    """The channel and its etag, which `point` takes. Raises NotFound when it was never pointed at anything."""
+    """The channel and its etag, which `move` takes. Raises NotFound when it was never pointed at anything."""
     key = _key(name, channel)
     try:
         stored = store.read(key, limit=SIZE_LIMIT)
@@ -41,24 +42,43 @@ def read(store: ObjectStore, name: str, channel: str) -> tuple[Channel, str]:
         raise StoreError(f"{key} in {store.url} is damaged: delete it and promote a version again") from error
 
 
-def point(
-    store: ObjectStore, name: str, channel: str, version: str, by: str, expect_etag: str | None
-) -> tuple[Channel, str]:
-    """Point the channel at a published version; returns it with its new etag.
+def seen(store: ObjectStore, name: str, channel: str) -> str | None:
+    """What a mover sees when it begins, for `move`: the channel's etag, None for one that was never pointed."""
+    with suppress(NotFound):
+        return read(store, name, channel)[1]
+    return None
 
-    `expect_etag` is what `read` gave, None for a channel that does not exist yet. Raises Conflict when somebody else
-    moved it meanwhile, NotFound when the version was never published. Pointing at the same version changes nothing.
+
+def move(store: ObjectStore, name: str, channel: str, version: str, by: str, expect: str | None) -> Channel:
+    """Point the channel at a published version, unless somebody has moved it since `expect` was `seen`.
+
+    Raises Conflict then, and NotFound when the version was never published. A channel that points at the version
+    already, whoever moved it there, stays as it is.
     """
-    key, previous = _key(name, channel), None
     store.read(manifest_key(name, version))  # only what was published can be pointed at
-    if expect_etag is not None:
+    current, etag, previous = None, None, None
+    with suppress(NotFound):
         current, etag = read(store, name, channel)
-        if current.version == version and etag == expect_etag:
-            return current, etag
         previous = current.version
+    if current and current.version == version:
+        return current
+    if etag != expect:
+        whom = f", to {current.version} by {current.by}" if current else ""
+        raise Conflict(f"{channel} of {name} was moved by somebody else meanwhile{whom}: look at it, then decide again")
     moved = Channel(version=version, previous=previous, by=by, at=datetime.now(UTC))
-    data = moved.model_dump_json(indent=2).encode() + b"\n"
-    return moved, store.write(key, data, if_absent=expect_etag is None, if_match=expect_etag)
+    data = document_bytes(moved.model_dump(mode="json"))
+    try:
+        store.write(_key(name, channel), data, if_absent=expect is None, if_match=expect)
+    except Conflict:
+        return move(store, name, channel, version, by, expect)  # and see who was faster
+    return moved
+
+
+def move_as_last(store: ObjectStore, name: str, channel: str, version: str, by: str) -> Channel:
+    """Point the channel at a published version, whoever else moves it at the same time: the last one stays."""
+    while True:  # another try means that another mover was done
+        with suppress(Conflict):
+            return move(store, name, channel, version, by, seen(store, name, channel))
 
 
 def _key(name: str, channel: str) -> str:

@@ -20,8 +20,8 @@ from contracts.manifest import (
     Manifest,
     explain_file,
     load_json,
-    signing_key,
 )
+from contracts.signing import signature_problem
 from contracts.tokens import ReviewEncoder
 from contracts.weights import read_header
 
@@ -33,16 +33,11 @@ CONFIG_LIMIT = 32 * 1024 * 1024
 """Bytes that a tokenizer or a configuration may have; far more than BERT's."""
 
 
-def verify(folder: Path) -> list[str]:
-    """One line for each thing that is wrong with a release folder; none means that it may be loaded."""
-    return inspect(folder)[1]
-
-
-def inspect(folder: Path) -> tuple[Manifest | None, list[str]]:
+def inspect(folder: Path, key: bytes | None) -> tuple[Manifest | None, list[str]]:
     """The manifest, where it can be used, and everything that is wrong.
 
-    The manifest says what the files must be, and its signature is checked when a key is configured. Only a file with
-    the right hash is looked into.
+    The manifest says what the files must be, and must be signed with the key, where there is one. Only a file with the
+    right hash is looked into.
     """
     try:
         found = {entry.name: entry for entry in os.scandir(folder)}
@@ -55,10 +50,11 @@ def inspect(folder: Path) -> tuple[Manifest | None, list[str]]:
     if MANIFEST in linked:
         return None, problems
     try:
-        manifest = Manifest.parse(_read(folder / MANIFEST, DOCUMENT_LIMIT))
+        data = _read(folder / MANIFEST, DOCUMENT_LIMIT)
+        manifest = Manifest.parse(data)
     except ReleaseError as error:
         return None, [*problems, *error.problems]
-    if problem := manifest.signature_problem(signing_key()):
+    if problem := signature_problem(load_json(data), key):
         problems.append(f"{MANIFEST}: {problem}")
     sound = set()
     for name in RELEASE_FILES:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import math
-import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from contracts.errors import NotFound, ReleaseError
+from contracts.signing import signed
 from contracts.tokens import TOKEN_LIMIT, Truncation
 from contracts.validation import findings
 
@@ -37,8 +37,6 @@ RELEASE_FILES = (
 MANIFEST = "manifest.json"
 DOCUMENT_LIMIT = 1024 * 1024
 """Bytes that a manifest, a golden file or a card may have."""
-
-SIGNING_KEY_VARIABLE = "STARS_SIGNING_KEY"
 
 
 def _only_release_files(files: dict[str, FileEntry]) -> dict[str, FileEntry]:
@@ -117,40 +115,34 @@ class Manifest(_Document):
 
     @classmethod
     def parse(cls, data: bytes | str) -> Manifest:
-        """Raises ReleaseError, its problems being one line per field that is wrong."""
+        """Raises ReleaseError, its problems being one line per field that is wrong.
+
+        What a newer version of the project has added is refused, because it may change what the rest means.
+        """
         try:
-            return cls.model_validate(load_json(data))
+            document = load_json(data)
+            problems = _problems_of_newer(document)
+            if not problems:
+                return cls.model_validate(document)
         except ValidationError as error:
             problems = explain_file(MANIFEST, error, cls)
+            if any(each["type"] == "extra_forbidden" for each in error.errors(include_url=False)):
+                problems[-1] += ". A newer version of the project may have added it: update this one"
         except ValueError as error:
             problems = [f"{MANIFEST}: {error}"]
         raise ReleaseError(f"the manifest cannot be used: {problems[0]}", problems)
 
-    def canonical(self) -> bytes:
-        """The bytes that are signed: sorted keys, no blanks, without the signature itself."""
-        document = self.model_dump(mode="json", exclude={"signature"})
-        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    def to_json(self, key: bytes | None = None) -> bytes:
+        """The bytes of manifest.json, signed where there is a key."""
+        return document_bytes(signed(self.model_dump(mode="json"), key))
 
-    def to_json(self) -> bytes:
-        """The bytes of manifest.json."""
-        return (json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False) + "\n").encode()
 
-    def signed(self, key: bytes | None) -> Manifest:
-        """With an HMAC-SHA256 signature, or without one where there is no key."""
-        return self.model_copy(update={"signature": self._signature(key) if key else None})
-
-    def signature_problem(self, key: bytes | None) -> str | None:
-        """Why the signature must not be trusted. Without a key nothing is asked."""
-        if not key:
-            return None
-        if self.signature is None:
-            return f"not signed, though {SIGNING_KEY_VARIABLE} is set: publish it with the key"
-        if not hmac.compare_digest(self.signature.encode(), self._signature(key).encode()):
-            return f"wrong signature: it was changed, or signed with another key than {SIGNING_KEY_VARIABLE}"
-        return None
-
-    def _signature(self, key: bytes) -> str:
-        return hmac.new(key, self.canonical(), hashlib.sha256).hexdigest()
+def _problems_of_newer(document: Any) -> list[str]:
+    schema = document.get("schema_version") if isinstance(document, dict) else None
+    known = Manifest.model_fields["schema_version"].default
+    if not isinstance(schema, int) or schema <= known:
+        return []
+    return [f"{MANIFEST}: schema_version is {schema} and this version of the project reads {known}: update it"]
 
 
 class GoldenCase(_Document):
@@ -203,17 +195,29 @@ def manifest_key(name: str, version: str) -> str:
     return f"releases/{checked_name(name)}/{checked_name(version)}/{MANIFEST}"
 
 
-def signing_key() -> bytes | None:
-    """The key in $STARS_SIGNING_KEY, if any."""
-    return os.environ.get(SIGNING_KEY_VARIABLE, "").encode() or None
+def document_bytes(document: Any) -> bytes:
+    """A document as it is stored."""
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
 
 def load_json(data: bytes | str) -> Any:
-    """Strict JSON: UTF-8, no NaN or infinite numbers, no endless nesting. Raises ValueError."""
+    """Strict JSON: UTF-8, each name once in its object, no NaN or infinite numbers, no endless nesting.
+
+    Raises ValueError.
+    """
+    text = data if isinstance(data, str) else data.decode("utf-8")
     try:
-        return json.loads(data, parse_constant=_finite, parse_float=_finite)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_each_once)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _each_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    given = list(pairs)
+    found = dict(given)
+    if len(found) != len(given):
+        raise ValueError("a name stands twice in one object")
+    return found
 
 
 def _finite(number: str) -> float:

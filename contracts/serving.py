@@ -86,15 +86,16 @@ class WorkerSettings:
     """A worker that says nothing for so long is killed and started again."""
 
     startup_seconds: int = 120
+    """How long a worker may take to load the model. TorchServe gives its process two minutes before that to start."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more")
 
-    def to_yaml(self) -> str:
-        """The text of model-config.yaml."""
-        values = {
+    def values(self) -> dict[str, int | str]:
+        """By TorchServe's names, in model-config.yaml and where it describes a model."""
+        return {
             "minWorkers": self.workers,
             "maxWorkers": self.workers,
             "batchSize": self.batch_requests,
@@ -103,7 +104,10 @@ class WorkerSettings:
             "startupTimeout": self.startup_seconds,
             "deviceType": "cpu",
         }
-        return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
+
+    def to_yaml(self) -> str:
+        """The text of model-config.yaml."""
+        return "".join(f"{name}: {json.dumps(value)}\n" for name, value in self.values().items())
 
 
 def write_model_folder(release: Release, model_store: Path, settings: WorkerSettings | None = None) -> Path:

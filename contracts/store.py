@@ -114,6 +114,11 @@ class FileStore:
             raise ConfigError(f"{self._root} is not a folder: give the store a folder of its own")
 
     @property
+    def folder(self) -> Path:
+        """Where the objects lie."""
+        return self._root
+
+    @property
     def url(self) -> str:
         return self._root.as_uri()
 

@@ -72,7 +72,7 @@ def _gateway(settings: Settings) -> Gateway:
         str(settings.inference_url),
         str(settings.management_url),
         connections=limits.model_reviews,
-        workers=settings.model_workers,
+        worker=settings.worker,
         keys=settings.model_server_keys,
     )
     served = Releases(backend, settings, metrics)

@@ -120,20 +120,30 @@ def list_releases(store: Store = None) -> None:
 
 @release_app.command()
 def promote(version: Annotated[str, typer.Argument(help="The version.")], store: Store = None) -> None:
-    """Point the production channel at a version, for gateways that start from now on.
+    """Point the production channel at a version: gateways that run follow it within seconds.
 
-    A gateway that runs is told over HTTP: POST /admin/models/VERSION/promote.
+    Each of them loads and checks it first, and goes on with what it serves when that fails: `GET /models` says so. To
+    be told at once whether it serves, promote over HTTP: POST /admin/models/VERSION/promote.
     """
     from contracts import channels
-    from contracts.errors import NotFound
 
     opened, name = _open(store)
-    try:
-        etag = channels.read(opened, name, channels.PRODUCTION)[1]
-    except NotFound:
-        etag = None
-    moved, _ = channels.point(opened, name, channels.PRODUCTION, version, "stars release promote", etag)
+    expect = channels.seen(opened, name, channels.PRODUCTION)
+    moved = channels.move(opened, name, channels.PRODUCTION, version, "stars release promote", expect)
     typer.echo(f"production of {name} is {moved.version} (before: {moved.previous or 'nothing'})")
+
+
+@release_app.command()
+def sign(version: Annotated[str, typer.Argument(help="The version.")], store: Store = None) -> None:
+    """Verify a release in the store and sign it with STARS_SIGNING_KEY: one that you trust, but that has no signature.
+
+    It may also have one of another key, which is then replaced.
+    """
+    from contracts import release
+
+    opened, name = _open(store)
+    release.sign(opened, name, version)
+    typer.echo(f"{name} {version} is signed")
 
 
 def _open(store: str | None) -> Any:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -24,6 +25,7 @@ from contracts.data import data_roots, split_roots
 from contracts.errors import ConfigError
 from contracts.limits import BODY_LIMIT, QUEUED_REQUESTS, REVIEWS_LIMIT, TEXT_LIMIT
 from contracts.release import MODEL_NAME, default_store
+from contracts.serving import WorkerSettings
 from contracts.settings import Home
 from contracts.store import ObjectStore, open_store
 from contracts.validation import findings
@@ -31,8 +33,11 @@ from contracts.validation import findings
 KEY_LENGTH = 16
 """An admin key shorter than this could be guessed."""
 
-HANGS_AFTER = 6
-"""Deadlines that a silent worker is given before TorchServe starts it again."""
+HANGS_AFTER = 2
+"""Deadlines that a silent worker is given before TorchServe starts it again: what it has then nobody waits for."""
+
+HANG_SECONDS = 10.0
+"""The least that it is given: a worker on a busy machine must not be killed over a short deadline."""
 
 _ESCAPED = 12
 """Bytes of the longest JSON spelling of one character: an escaped surrogate pair."""
@@ -72,7 +77,7 @@ class Limits(BaseModel):
     @property
     def hang_seconds(self) -> float:
         """A worker that says nothing for so long hangs, and TorchServe may kill it."""
-        return HANGS_AFTER * self.deadline_seconds
+        return max(HANGS_AFTER * self.deadline_seconds, HANG_SECONDS)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -127,6 +132,8 @@ class Settings(BaseSettings):
     """How long an answer of /readyz is kept before the golden prediction runs again."""
     load_seconds: Annotated[float, Field(gt=0)] = 120.0
     """How long a release may take to load."""
+    follow_seconds: Annotated[float, Field(gt=0)] = 3.0
+    """How long it may take to see that the production channel was moved."""
     model_workers: Annotated[int, Field(gt=0, le=64)] = 1
     """Processes that run the model, each with one thread."""
     limits: Limits = Limits()
@@ -152,6 +159,15 @@ class Settings(BaseSettings):
     def open_store(self) -> ObjectStore:
         """The store that releases come from. Raises ConfigError, StoreError."""
         return open_store(self.store) if self.store else default_store(self.paths)
+
+    @property
+    def worker(self) -> WorkerSettings:
+        """How TorchServe runs the model."""
+        return WorkerSettings(
+            workers=self.model_workers,
+            response_seconds=math.ceil(self.limits.hang_seconds),
+            startup_seconds=math.ceil(self.load_seconds),
+        )
 
     @property
     def release_cache(self) -> Path:

@@ -63,7 +63,7 @@ DISTRIBUTION = "review-stars"
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
     """Inputs `prepare`, `train`, `convert`, `evaluate`. Writes release/ and publishes it to the store.
 
-    The candidate channel then points at it, and production too when it is the store's only release. Interrupted after
+    The candidate channel then points at it, and production too when it is the store's first release. Interrupted after
     the release was complete, it publishes that very release. Raises GateError when half precision changes too many
     predictions.
     """
@@ -75,9 +75,11 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         release = _build(config, inputs, folder, report)
     manifest = release.manifest
     report.progress(0.9, f"publishing {manifest.version}")
-    _publish_once(store, folder, manifest)
-    _point(store, manifest, channels.CANDIDATE)
-    first = _point_first(store, manifest)
+    alone = set(versions(store, manifest.name)) <= {manifest.version}
+    publish(store, folder, manifest)
+    channels.move_as_last(store, manifest.name, channels.CANDIDATE, manifest.version, PUBLISHER)
+    # Where there were others, one of them may be serving.
+    first = alone and _becomes_production(store, manifest)
     if first:
         report.log(f"{config.store} had no production release: {manifest.version} is it now")
     return {
@@ -214,31 +216,10 @@ def _manifest(about: About, folder: Path) -> Manifest:
     )
 
 
-def _publish_once(store: ObjectStore, folder: Path, manifest: Manifest) -> None:
-    try:
-        publish(store, folder, manifest)
-    except Conflict:
-        # An earlier run of this stage got as far as this.
-        if read_manifest(store, manifest.name, manifest.version) != manifest:
-            raise
-
-
-def _point(store: ObjectStore, manifest: Manifest, channel: str) -> None:
-    try:
-        etag = channels.read(store, manifest.name, channel)[1]
-    except NotFound:
-        etag = None
-    channels.point(store, manifest.name, channel, manifest.version, PUBLISHER, etag)
-
-
-def _point_first(store: ObjectStore, manifest: Manifest) -> bool:
-    """Put the only release of a store into production. Where there are others, one of them may be serving."""
-    try:
-        channels.read(store, manifest.name, channels.PRODUCTION)
-    except NotFound:
-        if versions(store, manifest.name) != [manifest.version]:
-            return False
-        channels.point(store, manifest.name, channels.PRODUCTION, manifest.version, PUBLISHER, None)
+def _becomes_production(store: ObjectStore, manifest: Manifest) -> bool:
+    """Put the release into production, unless another one is there already."""
+    with suppress(Conflict):
+        channels.move(store, manifest.name, channels.PRODUCTION, manifest.version, PUBLISHER, None)
         return True
     return False
 

@@ -44,15 +44,13 @@ class Backend(Protocol):
     async def load(self, version: str, folder: Path, seconds: float) -> None:
         """Load a version beside the others and return when it can predict.
 
+        One that is loaded already, or is being started again, is only waited for, unless it runs with other settings.
         Raises ModelError when it cannot be loaded, BackendError when that takes more than `seconds`; nothing of it is
         left then.
         """
 
     async def unload(self, version: str) -> None:
         """Forget a version; nothing happens when it is not there."""
-
-    async def prefer(self, version: str) -> None:
-        """Make a version the one that must stay, so that any other may be unloaded."""
 
     async def loaded(self) -> dict[str, bool]:
         """The versions that it knows, and whether each is ready to predict."""

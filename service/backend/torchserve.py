@@ -28,16 +28,22 @@ from contracts.errors import (
     StarsError,
 )
 from contracts.review import STARS, Review
-from contracts.serving import PredictionRequest
+from contracts.serving import PredictionRequest, WorkerSettings
 from service.backend.keys import KeyFile, is_refused
 from service.backend.protocol import NotLoaded, Scored, Scores
 
 CONNECT_SECONDS = 2.0
 MANAGE_SECONDS = 10.0
 POLL_SECONDS = 0.2
+GLANCE_SECONDS = 1.0
+"""How long a request that was refused waits to be told why."""
 
 # A connection that TorchServe closed while it lay idle fails on its next use, before anything was computed.
 _STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
+
+class _Silent(BackendUnavailable):
+    """Somebody listens, but did not answer in time: it says nothing about what is loaded."""
 
 
 class TorchServe:
@@ -50,11 +56,11 @@ class TorchServe:
         management_url: str,
         *,
         connections: int,
-        workers: int,
+        worker: WorkerSettings,
         keys: Path | None = None,
     ) -> None:
         self._name = name
-        self._workers = workers
+        self._worker = worker
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30)
         # The caller's deadline covers the whole request.
         self._inference = _client(inference_url, None, limits, KeyFile(keys, "inference") if keys else None)
@@ -76,7 +82,7 @@ class TorchServe:
         if response.status_code != 200:
             error = _prediction_error(response, version)
             # TorchServe has the same words for a full queue and for a worker that has died.
-            if isinstance(error, BackendOverloaded) and not (await self.loaded()).get(version):
+            if isinstance(error, BackendOverloaded) and await self._has_no_worker(version):
                 raise BackendUnavailable(f"no worker has release {version} right now: one is being started") from error
             raise error
         try:
@@ -84,23 +90,44 @@ class TorchServe:
         except (ValueError, KeyError, TypeError) as error:
             raise BackendError("the model server's answer cannot be read: is it of the same version as we?") from error
 
+    async def _has_no_worker(self, version: str) -> bool:
+        """Whether that is known. Who cannot look for it knows nothing."""
+        with suppress(StarsError, TimeoutError):
+            async with asyncio.timeout(GLANCE_SECONDS):
+                return not (await self.loaded()).get(version)
+        return False
+
     async def load(self, version: str, folder: Path, seconds: float) -> None:
-        parameters = {"url": folder.name, "initial_workers": self._workers, "synchronous": "false"}
-        response = await _send(self._management, "POST", "/models", params=parameters)
-        # A model whose registration failed stays listed, and would be in the way of the next attempt.
+        ours = await self._register(version, folder)
+        if not ours and self._runs_otherwise(await self._describe(version)):
+            await self.unload(version)
+            ours = await self._register(version, folder)
         try:
-            if response.status_code not in {200, 202, 409}:
-                raise BackendError(f"the model server refused release {version}: {_reason(response)}")
             async with asyncio.timeout(seconds):
-                await self._until_ready(version, registered=response.status_code != 409)
+                await self._until_ready(version, ours)
         except TimeoutError:
             await self._discard(version)
             raise BackendError(
                 f"release {version} did not load within {seconds:.0f} s: see the model server's log"
             ) from None
         except (StarsError, asyncio.CancelledError):
-            await self._discard(version)
+            if ours:
+                await self._discard(version)
             raise
+
+    async def _register(self, version: str, folder: Path) -> bool:
+        """Whether it was not registered yet."""
+        parameters = {"url": folder.name, "initial_workers": self._worker.workers, "synchronous": "false"}
+        response = await _send(self._management, "POST", "/models", params=parameters)
+        if response.status_code not in {200, 202, 409}:
+            await self._discard(version)  # it stays listed, and would be in the way of the next attempt
+            raise BackendError(f"the model server refused release {version}: {_reason(response)}")
+        return response.status_code != 409
+
+    def _runs_otherwise(self, described: dict[str, Any]) -> bool:
+        """Whether the model was registered with other settings, by a gateway before this one."""
+        wanted = self._worker.values()
+        return any(described[name] != wanted[name] for name in wanted.keys() & described.keys())
 
     async def _until_ready(self, version: str, registered: bool) -> None:
         """Wait for the version's worker.
@@ -109,21 +136,23 @@ class TorchServe:
         """
         pids: set[int] = set()
         while True:
-            workers = await self._describe(version)
+            workers: list[dict[str, Any]] = []
+            with suppress(_Silent):
+                workers = (await self._describe(version)).get("workers", [])
             if _is_ready(workers):
                 return
             pids |= {worker["pid"] for worker in workers if worker.get("pid", -1) > 0}
-            if registered and len(pids) > self._workers:
+            if registered and len(pids) > self._worker.workers:
                 raise ModelError(f"release {version} cannot be loaded: see the model server's log")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _describe(self, version: str) -> list[dict[str, Any]]:
+    async def _describe(self, version: str) -> dict[str, Any]:
         response = await _send(self._management, "GET", f"/models/{self._name}/{version}")
         if response.status_code == 404:
             raise NotLoaded(f"the model server lost release {version} while loading it")
         if response.status_code != 200:
             raise BackendError(f"the model server cannot describe release {version}: {_reason(response)}")
-        found: list[dict[str, Any]] = response.json()[0].get("workers", [])
+        found: dict[str, Any] = response.json()[0]
         return found
 
     async def _discard(self, version: str) -> None:
@@ -131,14 +160,14 @@ class TorchServe:
             await asyncio.shield(self.unload(version))
 
     async def unload(self, version: str) -> None:
-        response = await _send(self._management, "DELETE", f"/models/{self._name}/{version}")
+        path = f"/models/{self._name}/{version}"
+        response = await _send(self._management, "DELETE", path)
+        if response.status_code == 403:  # the default version can only go last: let it be another
+            other = next((each for each in await self.loaded() if each != version), version)
+            await _send(self._management, "PUT", f"/models/{self._name}/{other}/set-default")
+            response = await _send(self._management, "DELETE", path)
         if response.status_code not in {200, 202, 404}:
             raise BackendError(f"the model server keeps release {version}: {_reason(response)}")
-
-    async def prefer(self, version: str) -> None:
-        response = await _send(self._management, "PUT", f"/models/{self._name}/{version}/set-default")
-        if response.status_code != 200:
-            raise BackendError(f"the model server cannot prefer release {version}: {_reason(response)}")
 
     async def loaded(self) -> dict[str, bool]:
         response = await _send(self._management, "GET", f"/models/{self._name}/all")
@@ -172,8 +201,9 @@ async def _send(client: httpx.AsyncClient, method: str, path: str, **given: Any)
         except _STALE:
             response = await client.request(method, path, **given)
     except httpx.TransportError as error:
-        reason = "does not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
-        raise BackendUnavailable(f"the model server {reason}: it is starting, or it is down") from error
+        if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+            raise _Silent("the model server does not answer in time: it is busy, or it hangs") from error
+        raise BackendUnavailable("the model server cannot be reached: it is starting, or it is down") from error
     if is_refused(response):
         raise BackendUnavailable("the model server refuses our key: STARS_MODEL_SERVER_KEYS must name its own key file")
     return response

@@ -26,7 +26,13 @@ CHANGE_ERRORS = responses("unauthorized", "forbidden", "not_found", "conflict", 
 async def models(gateway: GatewayOf) -> Models:
     releases = gateway.releases
     versions = [ModelSummary(version=each, state=_state(releases, each)) for each in await releases.versions()]
-    return Models(model=gateway.settings.name, serving=releases.current, versions=versions)
+    return Models(
+        model=gateway.settings.name,
+        serving=releases.current,
+        production=releases.production,
+        problem=releases.problem,
+        versions=versions,
+    )
 
 
 @router.get(

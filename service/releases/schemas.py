@@ -23,7 +23,7 @@ class ModelSummary(BaseModel):
     """One release in the store."""
 
     version: str
-    state: State = Field(description="`previous` is kept loaded for rollback; `available` lies in the store only.")
+    state: State = Field(description="`previous` is what a rollback brings back; `available` lies in the store.")
 
 
 class Models(BaseModel):
@@ -31,6 +31,8 @@ class Models(BaseModel):
 
     model: str
     serving: str | None = Field(description="The version in service; null while none is.")
+    production: str | None = Field(description="The version that the store wants in service.")
+    problem: str | None = Field(description="Why that is not the one in service, if it could not be brought there.")
     versions: list[ModelSummary]
 
 

@@ -1,30 +1,36 @@
 """Which release answers, and how another one takes its place.
 
-A release is fetched, verified, loaded beside the one in service, and must give its golden predictions before requests
-are sent to it. Requests always name a version, so the swap is one assignment: no request sees half of it.
+A release is loaded beside the one in service and must give its golden predictions before requests are sent to it.
+Requests always name a version, so the swap is one assignment: no request sees half of it.
+
+The store's production channel says which release that is. Any gateway, command or person may move it, and all gateways
+on the store follow. What serves goes on serving whatever happens to the store or to a successor, until the model
+server says that it has it no more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from time import monotonic
+from typing import NamedTuple
 
 import structlog
 from anyio.to_thread import run_sync
 
 from contracts import channels, release
-from contracts.channels import PRODUCTION
-from contracts.errors import BackendUnavailable, Conflict, NotFound, StarsError
+from contracts.channels import PRODUCTION, Channel
+from contracts.errors import BackendUnavailable, Conflict, GateError, ModelError, NotFound, ReleaseError, StarsError
 from contracts.manifest import DOCUMENT_LIMIT, Manifest, manifest_key
-from contracts.serving import WorkerSettings, write_model_folder
 from service.backend.protocol import Backend
 from service.errors import Busy, NoSuchVersion, NotServing
 from service.logs import places
 from service.metrics import Metrics
 from service.releases.listing import Listing
+from service.releases.loading import Loader
 from service.releases.production import production_version
 from service.releases.serving import Serving
 from service.settings import Settings
@@ -38,11 +44,24 @@ START_SECONDS = 0.3
 RETRY_SECONDS = 15.0
 """How often a release that could not be brought into service is tried again."""
 
+BAD_SECONDS = 300.0
+"""How often one is that failed its checks, while another serves."""
+
+BAD = (ReleaseError, ModelError, GateError)
+
 log = structlog.get_logger()
 
 
+class Behind(NamedTuple):
+    """Why what production points at is not in service, and when it is tried again (monotonic seconds)."""
+
+    version: str | None
+    reason: str
+    again: float
+
+
 class Releases:
-    """The release in service, the one kept loaded for rollback, and the store that they come from."""
+    """The release in service, and the store whose production channel says which one that should be."""
 
     def __init__(self, backend: Backend, settings: Settings, metrics: Metrics) -> None:
         self._backend = backend
@@ -51,11 +70,16 @@ class Releases:
         self._store = settings.open_store()
         self._name = settings.name
         self._listing = Listing(partial(release.versions, self._store, self._name))
+        self._loader = Loader(backend, settings, self._store)
         self._change = asyncio.Lock()
+        self._changes = 0
         self._look = asyncio.Event()
+        self._follow = asyncio.Event()
         self._current: Serving | None = None
-        self._previous: Serving | None = None
         self._why_not: StarsError | None = NotServing("the model is being loaded: try again in a moment")
+        self._production: Channel | None = None
+        self._behind: Behind | None = None
+        self._blind = False
 
     @property
     def current(self) -> str | None:
@@ -64,8 +88,18 @@ class Releases:
 
     @property
     def previous(self) -> str | None:
-        """The version that is kept loaded for rollback."""
-        return self._previous.version if self._previous else None
+        """The version that a rollback would bring back: what production pointed at before."""
+        return self._production.previous if self._production else None
+
+    @property
+    def production(self) -> str | None:
+        """The version that production pointed at when it was last looked at."""
+        return self._production.version if self._production else None
+
+    @property
+    def problem(self) -> str | None:
+        """Why what production points at is not in service, in a sentence."""
+        return self._behind.reason if self._behind else None
 
     def serving(self) -> Serving:
         """The release to send requests to. Raises NotServing with the reason while there is none."""
@@ -94,130 +128,161 @@ class Releases:
     async def promote(self, version: str, by: str) -> Manifest:
         """Put a version into service and point the production channel at it; the old one stays loaded.
 
-        Raises Busy, NotFound, ReleaseError, GateError, Conflict or BackendError; then the old one goes on serving.
+        Raises Busy, NotFound, ReleaseError, GateError, BackendError, or Conflict when somebody else has moved the
+        channel meanwhile; then the old one goes on serving, or what the channel points at now follows.
         """
         async with self._changing():
-            return await self._promote(version, by)
+            expect = await run_sync(channels.seen, self._store, self._name, PRODUCTION)
+            return await self._promote(version, by, expect)
 
     async def rollback(self, by: str) -> Manifest:
         """Put the version back that production pointed at before. Raises Conflict when there is none, else as above."""
         async with self._changing():
-            channel, _ = await run_sync(channels.read, self._store, self._name, PRODUCTION)
+            channel, etag = await run_sync(channels.read, self._store, self._name, PRODUCTION)
             if channel.previous is None:
                 raise Conflict("no version was in production before this one: promote a version instead")
-            return await self._promote(channel.previous, by)
+            return await self._promote(channel.previous, by, etag)
 
     async def watch(self) -> None:
-        """Bring the release into service, and bring it back whenever the model server comes back without it."""
-        while True:
-            delay = LOOK_SECONDS
-            try:
-                await self._ensure()
-            except StarsError as error:
-                self._stop(error)
-                if not isinstance(error, BackendUnavailable):
-                    delay = RETRY_SECONDS
-                elif self._current is None:
-                    delay = START_SECONDS
-            except Exception as error:  # a mistake of ours must not end the watch
-                log.error("watch_failed", exception=type(error).__name__, places=places(error))
-                self._stop(NotServing("the gateway cannot tell what the model server has: see its log"))
-                delay = RETRY_SECONDS
-            self._look.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._look.wait()
+        """Bring the release into service, keep it there, and follow the production channel. Never ends by itself."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_serving())
+            tasks.create_task(self._keep_following())
 
     def look_again(self) -> None:
         """Somebody saw that the model server lost the release: check at once."""
         self._look.set()
 
-    async def _ensure(self) -> None:
-        if self._change.locked():
-            return
-        known = await self._backend.loaded()
-        if self._current is not None and known.get(self._current.version):
-            if self._why_not is not None:
-                await self._check_golden(self._current)
-            self._serve(self._current)
-            return
-        async with self._changing():
-            version = self.current
-            if version is None:
-                version = await run_sync(production_version, self._store, self._name)
-            self._stop(NotServing(f"release {version} is being loaded: try again in a moment"))
+    async def _keep_serving(self) -> None:
+        while True:
             try:
-                serving = await self._load(version)
-            except BaseException:
-                await asyncio.shield(self._forget(version))
-                raise
-            self._previous = None  # it went with the old server; a rollback loads it again
-            self._serve(serving)
-            await self._claim(version)
-            await self._tidy()
+                delay = await (self._ensure(self._current) if self._current else self._start())
+            except Exception as error:  # a mistake of ours must not end the watch, nor does it prove anything
+                log.error("watch_failed", exception=type(error).__name__, places=places(error))
+                delay = RETRY_SECONDS
+            self._look.clear()
+            await _wait(self._look, delay)
 
-    async def _promote(self, version: str, by: str) -> Manifest:
-        was_loaded = version in {self.current, self.previous}
+    async def _start(self) -> float:
+        """Bring the first release into service; seconds until the next look."""
+        if self._change.locked():
+            return START_SECONDS
         try:
-            serving = await self._load(version)
-            await run_sync(self._point, version, by)
+            await self._backend.loaded()
+            async with self._changing():
+                version = await run_sync(production_version, self._store, self._name)
+                self._stop(NotServing(f"release {version} is being loaded: try again in a moment"))
+                serving = await self._loader.load(version)
+                await self._swap(serving, await run_sync(self._claim, version))
+        except StarsError as error:
+            self._stop(error)
+            return START_SECONDS if isinstance(error, BackendUnavailable) else RETRY_SECONDS
+        return LOOK_SECONDS
+
+    async def _ensure(self, serving: Serving) -> float:
+        """See to it that the model server has the release in service; seconds until the next look.
+
+        Requests are held back only where it is known to be gone, or to predict otherwise than it should.
+        """
+        try:
+            ready = (await self._backend.loaded()).get(serving.version)
+        except StarsError as error:
+            if not self._blind:
+                log.warning("model_server_unseen", reason=str(error))
+            self._blind = True
+            return LOOK_SECONDS
+        self._blind = False
+        if ready and self._why_not is None:
+            return LOOK_SECONDS
+        if ready is None:
+            self._stop(NotServing(f"release {serving.version} is being loaded: try again in a moment"), serving)
+        try:
+            await self._loader.reload(serving)
+        except StarsError as error:
+            if self._why_not is None:
+                log.warning("release_not_restarted", version=serving.version, reason=str(error))
+                return LOOK_SECONDS  # which tells whether it is gone now
+            self._stop(error, serving)
+            return LOOK_SECONDS if isinstance(error, BackendUnavailable) else RETRY_SECONDS
+        if serving is self._current:
+            self._serve(serving)
+        return LOOK_SECONDS
+
+    async def _keep_following(self) -> None:
+        """Gateways that start together don't ask together. Each asks once within the time set."""
+        while True:
+            self._follow.clear()
+            try:
+                await self._catch_up()
+            except Exception as error:  # a mistake of ours must not end the watch
+                log.error("follow_failed", exception=type(error).__name__, places=places(error))
+            await _wait(self._follow, self._settings.follow_seconds * random.uniform(0.5, 1))  # noqa: S311
+
+    async def _catch_up(self) -> None:
+        """Serve what production points at, if it can be served. Never holds requests back."""
+        changes = self._changes
+        try:
+            channel = await run_sync(self._read_production, abandon_on_cancel=True)
+        except StarsError as error:
+            self._fall_behind(None, f"the production channel cannot be read: {error}", RETRY_SECONDS)
+            return
+        if self._change.locked() or self._changes != changes:
+            return  # what was read may be older than what has happened meanwhile
+        self._production = channel
+        if channel is None or self._current is None or channel.version == self.current:
+            self._behind = None
+            return
+        behind = self._behind
+        if behind and behind.version == channel.version and monotonic() < behind.again:
+            return
+        try:
+            async with self._changing():
+                await self._swap(await self._loader.load(channel.version), channel)
+        except StarsError as error:
+            reason = f"production points at {channel.version}, which could not be brought into service: {error}"
+            self._fall_behind(channel.version, reason, BAD_SECONDS if isinstance(error, BAD) else RETRY_SECONDS)
+
+    def _fall_behind(self, version: str | None, reason: str, seconds: float) -> None:
+        if self._behind is None or self._behind[:2] != (version, reason):
+            log.warning("release_not_followed", version=version, serving=self.current, reason=reason)
+        self._behind = Behind(version, reason, monotonic() + seconds)
+
+    async def _promote(self, version: str, by: str, expect: str | None) -> Manifest:
+        kept = {self.current, self.previous}
+        serving = await self._loader.load(version)
+        try:
+            move = partial(channels.move, self._store, self._name, PRODUCTION, version, by, expect)
+            channel = await run_sync(move)
         except BaseException:
-            if not was_loaded:
-                await asyncio.shield(self._forget(version))
+            if version not in kept:
+                await asyncio.shield(self._loader.unload(version))
             raise
-        older = self._previous
-        if version != self.current:
-            self._previous = self._current
-        self._serve(serving)
-        if older is not None and older.version not in {self.current, self.previous}:
-            await older.until_idle()
-        await self._tidy()
+        await self._swap(serving, channel)
         return serving.manifest
 
-    async def _load(self, version: str) -> Serving:
-        """Fetch, verify, load and try a release."""
-        settings = self._settings
-        log.info("release_loading", version=version)
-        found = await run_sync(release.fetch, self._store, self._name, version, settings.release_cache)
-        worker = WorkerSettings(
-            workers=settings.model_workers, response_seconds=math.ceil(settings.limits.hang_seconds)
-        )
-        folder = await run_sync(write_model_folder, found, settings.model_folder, worker)
-        await self._backend.load(version, folder, settings.load_seconds)
-        serving = Serving(found)
-        await self._check_golden(serving)
-        return serving
+    async def _swap(self, serving: Serving, channel: Channel | None) -> None:
+        """From here on requests go to another release; what is neither in service nor the way back is unloaded."""
+        self._changes += 1
+        self._production = channel
+        self._behind = None
+        self._serve(serving)
+        await self._loader.keep_only({serving.version, self.previous})
 
-    async def _check_golden(self, serving: Serving) -> None:
-        await serving.check_golden(self._backend, self._settings.limits.reviews, self._settings.load_seconds)
-
-    def _point(self, version: str, by: str) -> None:
-        """Move the production channel, unless somebody else moves it at the same time."""
-        etag = None
+    def _read_production(self) -> Channel | None:
         with suppress(NotFound):
-            etag = channels.read(self._store, self._name, PRODUCTION)[1]
-        channels.point(self._store, self._name, PRODUCTION, version, by, etag)
+            return channels.read(self._store, self._name, PRODUCTION)[0]
+        return None
 
-    async def _claim(self, version: str) -> None:
+    def _claim(self, version: str) -> Channel | None:
         """Let a store without a production channel say what is in production now: rollback needs to know.
 
         A store that cannot be written to still serves.
         """
         with suppress(StarsError):
-            await run_sync(channels.point, self._store, self._name, PRODUCTION, version, "gateway", None)
-
-    async def _tidy(self) -> None:
-        """Unload what is neither in service nor kept for rollback. It only costs memory, so a failure can wait."""
-        kept = {self.current, self.previous}
+            return channels.move(self._store, self._name, PRODUCTION, version, "gateway", None)
         with suppress(StarsError):
-            if unneeded := [version for version in await self._backend.loaded() if version not in kept]:
-                await self._backend.prefer(str(self.current))
-                for version in unneeded:
-                    await self._backend.unload(version)
-
-    async def _forget(self, version: str) -> None:
-        with suppress(StarsError):
-            await self._backend.unload(version)
+            return self._read_production()
+        return None
 
     def _serve(self, serving: Serving) -> None:
         if serving is not self._current or self._why_not is not None:
@@ -226,7 +291,10 @@ class Releases:
         self._why_not = None
         self._metrics.serves(serving.version)
 
-    def _stop(self, reason: StarsError) -> None:
+    def _stop(self, reason: StarsError, only: Serving | None = None) -> None:
+        """Hold requests back. With `only`, unless another release has come into service meanwhile."""
+        if only is not self._current:
+            return
         if str(reason) != str(self._why_not):
             log.warning("release_not_ready", reason=str(reason), kind=type(reason).__name__)
         self._why_not = reason
@@ -236,5 +304,14 @@ class Releases:
     async def _changing(self) -> AsyncIterator[None]:
         if self._change.locked():
             raise Busy("another release is being loaded: wait for it, then repeat")
-        async with self._change:
-            yield
+        try:
+            async with self._change:
+                yield
+        finally:
+            self._follow.set()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -19,6 +19,7 @@ class Serving:
     """A loaded release, and how many requests are with it."""
 
     def __init__(self, found: Release) -> None:
+        self.folder = found.folder
         self.manifest = found.manifest
         self.golden = found.golden()
         self._uses = 0

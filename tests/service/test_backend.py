@@ -20,6 +20,7 @@ from contracts.errors import (
     ReviewError,
 )
 from contracts.review import Review
+from contracts.serving import WorkerSettings
 from service.backend.protocol import NotLoaded, Scores
 from service.backend.torchserve import TorchServe
 
@@ -56,7 +57,7 @@ async def _server(*answers: bytes) -> AsyncIterator[tuple[TorchServe, list[str]]
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    client = TorchServe("m", url, url, connections=2, workers=1)
+    client = TorchServe("m", url, url, connections=2, worker=WorkerSettings())
     try:
         yield client, asked
     finally:

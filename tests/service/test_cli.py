@@ -17,8 +17,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from contracts.cli import COMMANDS, build
-from contracts.errors import NotFound
-from contracts.release import Release, publish
+from contracts.errors import NotFound, ReleaseError
+from contracts.release import Release, fetch, publish
 from contracts.store import open_store
 from service.cli import app
 
@@ -72,6 +72,19 @@ def test_no_help_has_a_type_beside_a_flag() -> None:
     for words, page in shown.items():
         assert "<bool>" not in page, words
     assert "[the default store]" in shown["evaluate"], "what stands in brackets is no markup"
+
+
+def test_an_unsigned_release_is_signed_in_its_store(
+    tiny_release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 12."""
+    store = open_store(str(tmp_path / "store"))
+    publish(store, tiny_release.folder, tiny_release.manifest)
+    monkeypatch.setenv("STARS_SIGNING_KEY", "a key")
+    with pytest.raises(ReleaseError, match="stars release sign VERSION"):
+        fetch(store, "review-stars", "tiny-1", tmp_path / "cache")
+    assert _stars("release", "sign", "tiny-1", "--store", str(tmp_path / "store")).stdout.endswith("is signed\n")
+    assert fetch(store, "review-stars", "tiny-1", tmp_path / "cache").manifest.signature
 
 
 class TestLogs:

@@ -17,7 +17,7 @@ from contracts import channels
 from contracts.errors import GateError, MachineError, ModelError
 from contracts.release import Release, fetch, verify, versions
 from contracts.review import segments
-from contracts.store import open_store
+from contracts.store import FileStore, open_store
 from training import evaluate, export
 from training.labelled import LabelledReviews
 from training.predictor import Predictor
@@ -118,6 +118,31 @@ def test_a_second_release_is_a_candidate_only(
     assert facts["largest_logit_change"] < 1e-5
 
 
+def test_two_first_releases_that_end_together(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 17: neither fails, one is in production, and the last one is the candidate."""
+    config, real = export.Config(store=str(tmp_path / "store")), FileStore.write
+    ended: list[dict[str, Any]] = []
+
+    def write(store: FileStore, key: str, data: bytes, **conditions: Any) -> str:
+        if key.endswith("/candidate.json") and not ended:  # one has looked at the channel, and the other is faster
+            ended.append({})
+            other = config.model_copy(update={"weights_dtype": "float32"})
+            ended[0] = execute(export, other, inputs, tmp_path / "faster", Recorder())
+        return real(store, key, data, **conditions)
+
+    monkeypatch.setattr(FileStore, "write", write)
+    slower = execute(export, config, inputs, tmp_path / "slower", Recorder())
+    [faster] = ended
+    assert faster["production"] != slower["production"]
+    store = open_store(str(tmp_path / "store"))
+    first = faster if faster["production"] else slower
+    assert channels.read(store, NAME, channels.PRODUCTION)[0].version == first["version"]
+    candidate = channels.read(store, NAME, channels.CANDIDATE)[0]
+    assert (candidate.version, candidate.previous) == (slower["version"], faster["version"])
+
+
 def test_production_that_was_taken_away_is_not_filled_unasked(inputs: dict[str, Path], tmp_path: Path) -> None:
     config = export.Config(store=str(tmp_path / "store"))
     execute(export, config, inputs, tmp_path / "one", Recorder())
@@ -187,7 +212,7 @@ def test_a_full_disk_while_building_leaves_nothing_and_the_next_run_goes_on(
     assert versions(open_store(str(tmp_path / "store")), NAME) == [facts["version"]]
 
 
-def test_a_full_disk_while_publishing_leaves_nothing_and_the_next_run_goes_on(
+def test_a_full_disk_while_publishing_shows_nobody_half_a_release_and_the_next_run_goes_on(
     exported: tuple[Path, Path, dict[str, Any]], inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     config = export.Config(store=str(tmp_path / "store"))
@@ -198,7 +223,7 @@ def test_a_full_disk_while_publishing_leaves_nothing_and_the_next_run_goes_on(
     # The release is whole by now; only the copy into the store can fail.
     with largest_file(20_000), pytest.raises(MachineError, match=r"[Ff]ree some"):
         execute(export, config, inputs, outputs, Recorder())
-    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.name != ".lock"] == []
+    assert versions(open_store(str(tmp_path / "store")), NAME) == []
     assert execute(export, config, inputs, outputs, Recorder())["version"] == facts["version"]
 
 
