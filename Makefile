@@ -1,7 +1,10 @@
-# Two commands matter: `make up` and `make test`. Both make their environment first; Python 3.11 or 3.12 is all they need.
+# Two commands matter: `make up` and `make test`. Both make their environment first; Python 3.8 or later is all they need.
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock"
+
+# Ctrl-C reaches the programs, this shell and make. make ends by it when the shell has ended, without a word if it ended well.
+HEED_CTRL_C := trap 'exit 0' INT;
 
 .DEFAULT_GOAL := help
 .PHONY: help up test setup bench examples lock clean
@@ -10,8 +13,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up:  ## Serve the bundled release, until Ctrl-C: TorchServe, the gateway and, after make setup, a worker
-	@$(PYTHON) tools/install.py --serve
-	@exec $(BIN)/stars up
+	@$(HEED_CTRL_C) $(PYTHON) tools/install.py --serve && $(BIN)/stars up
 
 test: setup  ## Check everything: lint, format, types, then all tests on the real servers
 	$(BIN)/ruff check .
@@ -20,7 +22,7 @@ test: setup  ## Check everything: lint, format, types, then all tests on the rea
 	$(BIN)/pytest
 
 setup:  ## Make .venv with everything: serving, training, AWS, development
-	@$(PYTHON) tools/install.py
+	@$(HEED_CTRL_C) $(PYTHON) tools/install.py
 
 bench: setup  ## Print the tables behind every speed claim
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
