@@ -6,9 +6,9 @@ sentence when it is asked for, not an hour later on another machine.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contracts import channels
 from contracts.release import MODEL_NAME
@@ -30,7 +30,9 @@ class StageConfig(BaseModel):
 class PrepareConfig(StageConfig):
     """How reviews become training data."""
 
-    base_model: str = Field("minilm", description="whose tokenizer: minilm, a folder, or a hub id")
+    base_model: str = Field(
+        "minilm", description="whose tokenizer, and where train starts: minilm, a folder, or a hub id"
+    )
     token_limit: int = Field(TOKEN_LIMIT, ge=8, le=512)
     truncation: Truncation = Truncation.HEAD_TAIL
     validation_fraction: float = Field(0.1, gt=0, lt=0.5)
@@ -48,7 +50,6 @@ class PrepareConfig(StageConfig):
 class TrainConfig(StageConfig):
     """How the network learns."""
 
-    base_model: str = Field("minilm", description="where to start: minilm, a folder, or a hub id")
     mode: Literal["fine_tune", "frozen"] = Field("fine_tune", description="frozen trains the head on cached features")
     epochs: float = Field(
         3, gt=0, le=1000, description="passes over the train split; the last one may be a part of one"
@@ -76,6 +77,15 @@ class TrainConfig(StageConfig):
     seed: int = Field(7, ge=0, lt=2**32)
     checkpoint_minutes: float = Field(5.0, gt=0, le=10_000)
     tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_base_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "base_model" in values:
+            raise ValueError(
+                "base_model is set once, as prepare.base_model: train starts from the one that prepare used"
+            )
+        return values
 
 
 class ConvertConfig(StageConfig):

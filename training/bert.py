@@ -20,6 +20,7 @@ import safetensors.numpy
 from keras import layers, ops
 
 from contracts.errors import ModelError
+from training.folder import write_whole
 from training.fused import biased_softmax, gelu
 
 
@@ -255,15 +256,18 @@ class BertClassifier(keras.Model):
 
 
 def save_safetensors(model: BertClassifier, folder: Path) -> None:
-    """Write config.json and model.safetensors (fp32) as transformers' *ForSequenceClassification reads them."""
+    """Write config.json and model.safetensors (fp32) as transformers' *ForSequenceClassification reads them.
+
+    Neither file is ever seen half written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {}
     for name, variable, transposed in model.tensors():
         array = np.asarray(variable, dtype=np.float32)
         arrays[name] = np.ascontiguousarray(array.T if transposed else array)
     # Not save_file: it wraps a full disk in an error of its own.
-    (folder / "model.safetensors").write_bytes(safetensors.numpy.save(arrays, metadata={"format": "pt"}))
-    (folder / "config.json").write_text(json.dumps(model.config.to_hugging_face(), indent=2) + "\n")
+    write_whole(folder / "model.safetensors", safetensors.numpy.save(arrays, metadata={"format": "pt"}))
+    write_whole(folder / "config.json", json.dumps(model.config.to_hugging_face(), indent=2) + "\n")
 
 
 def load_safetensors(folder: Path, **overrides: Any) -> BertClassifier:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from training import base_model
 from training.report import confusion_table, interval, metrics_table, slices_tables, table
 
 AMAZON_PREFIX = "amazon_reviews_"
@@ -44,7 +43,6 @@ class About(NamedTuple):
 def model_card(about: About) -> str:
     """The model card."""
     prepare, train, convert = (about.facts[name] for name in ("prepare", "train", "convert"))
-    base = base_model.describe(train["config"]["base_model"])
     report, rows = about.report, {name: split["rows"] for name, split in prepare["splits"].items()}
     models = {"this model": report["metrics"]}
     models |= {f"baseline: {name}": metrics for name, metrics in report["baselines"].items()}
@@ -54,7 +52,7 @@ def model_card(about: About) -> str:
         "calibrated probabilities.",
         "## The model",
         _lines(
-            f"Base model: {base}, weights sha256 `{train['base_sha256']}`",
+            f"Base model: {prepare['base_model']['description']}, weights sha256 `{train['base_sha256']}`",
             f"Network: a BERT classifier of {train['parameters']:,} parameters, trained in TensorFlow, converted to "
             f"PyTorch and compared with it on {convert['parity_texts']} hard texts (largest difference "
             f"{convert['parity_relative']:.0e} of the largest logit)",

@@ -32,7 +32,7 @@ from contracts.release import (
 )
 from contracts.stages import ExportConfig
 from contracts.store import ObjectStore, open_store
-from training import base_model, stage
+from training import stage
 from training.cards import About, data_card, data_terms, model_card
 from training.evaluate import TEST_LOGITS
 from training.folder import read_facts
@@ -211,7 +211,7 @@ def _manifest(about: About, folder: Path) -> Manifest:
         ),
         stages={name: dict(facts) for name, facts in about.facts.items()},
         code_revision=about.code_revision,
-        base_model=base_model.describe(about.facts["train"]["config"]["base_model"]),
+        base_model=prepared["base_model"]["description"],
         licence=about.licence,
     )
 

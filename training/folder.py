@@ -76,10 +76,10 @@ def begin(folder: Path, stage: str, fingerprint: str) -> None:
     write_whole(folder / _STARTED, json.dumps({"stage": stage, "fingerprint": fingerprint}))
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, content: str | bytes) -> None:
     """Write a file that is never seen half written, not even after kill -9."""
     partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
     partial.replace(file)
 
 

@@ -41,7 +41,14 @@ PLAN: tuple[tuple[str, tuple[str, ...], float], ...] = (
 # What a finished run holds that is in the release now, or that nothing reads any more.
 SPENT = (
     *(f"prepare/{split}" for split in ("train", "validation", "test")),
-    *("train/checkpoints", "train/features-*.npy", "train/model", "convert/model.safetensors", "export/release"),
+    *(
+        "train/checkpoints",
+        "train/features-*.npy",
+        "train/epoch-*",
+        "train/model",
+        "convert/model.safetensors",
+        "export/release",
+    ),
 )
 
 

@@ -39,6 +39,7 @@ SOURCES = (
     "contracts/tokens.py",
 )
 ROWS_PER_TASK = 5000
+BASE_MODEL = "base_model"
 SPLITS = ("train", "validation", "test")
 
 # One row of a split. The segments stay beside the ids for the TF-IDF baseline.
@@ -111,16 +112,26 @@ def prepare_lines(lines: Iterable[bytes], encoder: ReviewEncoder, config: Config
     return rows
 
 
+def named_inputs(config: Config, inputs: Mapping[str, Path]) -> dict[str, Path]:
+    """The base model, where its folder is not given: what is in it counts, not what it is called."""
+    return {} if BASE_MODEL in inputs else {BASE_MODEL: base_model.locate(config.base_model)}
+
+
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
-    """Input `data*`: files or folders of .tsv or .tsv.gz. Writes a Parquet folder per split, and the quarantine.
+    """Inputs `data*`: files or folders of .tsv or .tsv.gz; `base_model`: a folder, where the setting shall not count.
+
+    Writes a Parquet folder per split, and the quarantine.
+
 
     Raises DataError for files that cannot be read, when no row is good, or when a star is missing from a split.
     """
-    files = [inspect(path) for path in find_files(list(inputs.values()))]
+    base = inputs[BASE_MODEL]
+    files = [inspect(path) for path in find_files([path for name, path in inputs.items() if name != BASE_MODEL])]
     lines = sum(file.lines for file in files)
     report.progress(0.05, f"{len(files)} files, {lines:,} rows")
     tokenizer = outputs / "tokenizer.json"
-    shutil.copyfile(base_model.locate(config.base_model) / "tokenizer.json", tokenizer)
+    identity = base_model.identity(config.base_model, base)
+    shutil.copyfile(base / "tokenizer.json", tokenizer)
     scratch = outputs / ".spark"
     try:
         with spark_session("prepare", scratch) as spark:
@@ -134,6 +145,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         "rows_in": lines,
         "sources": [{"file": f.path.name, "sha256": f.sha256, "rows": f.lines} for f in files],
         "dataset_sha256": hashlib.sha256("".join(sorted(f.sha256 for f in files)).encode()).hexdigest(),
+        BASE_MODEL: identity,
         "tokenizer_sha256": stage.file_sha256(tokenizer),
     }
 

@@ -203,9 +203,8 @@ def load_config(
         if not isinstance(loaded, dict):
             raise ConfigError(f"{file} must hold a mapping of settings")
         values |= loaded.get(name, loaded)
-    for field in kind.model_fields:
-        if (value := os.environ.get(f"STARS_{name}_{field}".upper())) is not None:
-            values[field] = value
+    prefix = f"STARS_{name}_".upper()
+    values |= {key.removeprefix(prefix).lower(): value for key, value in os.environ.items() if key.startswith(prefix)}
     values |= flags or {}
     try:
         return kind.model_validate(values)

@@ -7,6 +7,7 @@ weights of the best validation epoch as Hugging Face safetensors.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,12 +22,15 @@ from contracts.review import STARS
 from contracts.stages import TrainConfig
 from training import base_model, stage
 from training.curves import Curves
+from training.folder import read_facts, write_whole
+from training.interrupt import check
 from training.splits import Examples, plan_epoch
 from training.stage import Reporter
 
 NAME = "train"
 Config = TrainConfig
 SOURCES = ("training/train.py", "training/splits.py", "training/bert.py", "training/fused.py", "training/schedule.py")
+MODEL = "model"
 
 Floats = npt.NDArray[np.float32]
 
@@ -63,14 +67,16 @@ def precision_for(choice: str, cpu_flags: str | None = None) -> str:
 
 
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
-    """Input `prepare`. Writes model/ (config.json, model.safetensors), checkpoints/ and MLflow curves.
+    """Input `prepare`; `base_model` where it cannot be had by its name. Writes model/, checkpoints/ and MLflow curves.
 
-    Interrupted, it goes on from the last checkpoint. Raises GateError when the loss is not a number.
+    model/ holds config.json and model.safetensors of the best epoch. Interrupted, it goes on from the last checkpoint.
+    Raises GateError when the loss is not a number, ConfigError when the base model is not the one that prepare used.
     """
     import keras
 
     from training import bert
 
+    base = base_model.of_prepare(read_facts(inputs["prepare"]), inputs.get("base_model"))
     train, validation = Examples.read(inputs["prepare"], "train"), Examples.read(inputs["prepare"], "validation")
     if config.teacher_weight > 0 and train.soft is None:
         raise DataError("teacher_weight is set, but the train split has no teacher column")
@@ -80,7 +86,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     keras.config.set_dtype_policy(policy)
     try:
         dropouts = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
-        model = bert.load_safetensors(base_model.locate(config.base_model), **dropouts)
+        model = bert.load_safetensors(base, **dropouts)
         with Curves(config.tracking or f"sqlite:///{outputs / 'mlflow.db'}", config.model_dump(mode="json")) as curves:
             trainer = Trainer(model, config, train, validation, outputs, report, curves)
             facts = trainer.fit()
@@ -89,13 +95,18 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     return facts | {
         "precision": policy,
         "parameters": model.count_params(),
-        "base_sha256": stage.file_sha256(base_model.locate(config.base_model) / "model.safetensors"),
-        "model_sha256": stage.file_sha256(outputs / "model" / "model.safetensors"),
+        "base_sha256": stage.file_sha256(base / "model.safetensors"),
+        "model_sha256": stage.file_sha256(outputs / MODEL / "model.safetensors"),
     }
 
 
 class Trainer:
-    """The loop. Its state is the model, the optimizer, and the position (epoch, batch), all in one checkpoint."""
+    """The loop. Its state is the model, the optimizer, the place (epoch, batch) and the best epoch, in one checkpoint.
+
+    A run that is cut off, at whatever moment, goes on from its last checkpoint and ends as if nothing had happened:
+    each part of the state changes at once, and the weights of an epoch lie whole under a name of their own before a
+    checkpoint calls them the best.
+    """
 
     def __init__(
         self,
@@ -130,21 +141,20 @@ class Trainer:
         self.optimizer.build(self.variables)
         shares = np.bincount(train.labels, minlength=len(STARS)) / len(train)
         self.log_prior = np.log(np.maximum(shares, 1e-6)).astype(np.float32) * config.prior_correction
-        self.epoch, self.position = tf.Variable(0, dtype=tf.int64), tf.Variable(0, dtype=tf.int64)
-        self.best = tf.Variable(-1.0)
-        self.history: list[dict[str, float]] = []
+        self.place = tf.Variable([0, 0], dtype=tf.int64)  # epoch, batches done in it
+        self.best = tf.Variable([-1.0, 0.0])  # validation accuracy, number of the epoch from 1
         state = tf.train.Checkpoint(
             model=model,
             optimizer=self.optimizer,
-            epoch=self.epoch,
-            position=self.position,
+            place=self.place,
             best=self.best,
             # Keras does not hand these to TensorFlow; without them dropout would draw its first masks again.
             seeds=[variable.value for variable in model.variables if "seed_generator" in variable.path],
         )
         self.checkpoints = tf.train.CheckpointManager(state, str(outputs / "checkpoints"), max_to_keep=1)
         if self.checkpoints.restore_or_initialize():
-            report.log(f"resumed in epoch {int(self.epoch) + 1} at batch {int(self.position)} of {self.batches}")
+            epoch, batch = self.place.numpy()
+            report.log(f"resumed in epoch {epoch + 1} at batch {batch} of {self.batches}")
         ids = tf.TensorSpec((None, None), tf.int32)
         features = tf.TensorSpec((None, model.config.hidden_size), tf.float32)
         inputs = features if self.frozen else (ids, ids)
@@ -167,6 +177,7 @@ class Trainer:
                 loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distilled
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, self.variables), config.gradient_norm)
         self.optimizer.apply(gradients, self.variables)
+        self.place.assign_add([0, 1])  # here, so that no interrupt comes between a step and its count
         return loss
 
     def _infer(self, inputs: Any) -> Any:
@@ -179,14 +190,14 @@ class Trainer:
         throughput, saved = Throughput(), time.monotonic()
         losses: list[float] = []
         try:
-            while (epoch := int(self.epoch)) * self.batches < self.total:
+            while (epoch := int(self.place[0])) * self.batches < self.total:
                 plan = plan_epoch(lengths, self.config.batch_size, self.config.window, self.config.seed, epoch)
                 plan = plan[: self.total - epoch * self.batches]
-                for at in range(int(self.position), len(plan)):
+                for at in range(int(self.place[1]), len(plan)):
+                    check()
                     began = time.monotonic()
                     inputs = self._inputs(rows["train"], plan[at])
                     losses.append(float(self.step(inputs, *self._targets(plan[at]))))
-                    self.position.assign(at + 1)
                     shape = inputs.shape if self.frozen else inputs[0].shape
                     tokens = len(plan[at]) if self.frozen else inputs[0].size
                     throughput.add(shape, tokens, time.monotonic() - began)
@@ -203,12 +214,13 @@ class Trainer:
             if not any(np.isnan(losses)):
                 self.checkpoints.save()
             raise
+        self._name_the_best()
         return {
             "steps": self.total,
             "reviews_per_second": round(throughput.per_second(throughput.reviews), 2),
             "tokens_per_second": round(throughput.per_second(throughput.tokens), 1),
             "validation": self._read_history(),
-            "best_validation_accuracy": round(float(self.best), 4),
+            "best_validation_accuracy": round(float(self.best[0]), 4),
         }
 
     def _tell(self, done: int, rate: float, losses: list[float]) -> None:
@@ -216,7 +228,7 @@ class Trainer:
         if np.isnan(loss):
             raise GateError("the loss is not a number: lower learning_rate, or set precision to float32")
         left = (self.total - done) * self.config.batch_size / rate if rate else 0.0
-        message = f"epoch {int(self.epoch) + 1}/{self.config.epochs:g}, loss {loss:.4f}, {rate:.0f} reviews/s, "
+        message = f"epoch {int(self.place[0]) + 1}/{self.config.epochs:g}, loss {loss:.4f}, {rate:.0f} reviews/s, "
         self.report.progress(done / self.total, message + f"{left / 60:.0f} min left")
         self.curves.log({"loss": loss, "reviews_per_second": rate}, done)
 
@@ -224,16 +236,31 @@ class Trainer:
         from training.bert import save_safetensors
 
         scores = self.validate(rows)
-        epoch = int(self.epoch) + 1
+        epoch = int(self.place[0]) + 1
         self.report.log(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
         self.curves.log({f"validation_{name}": value for name, value in scores.items()}, epoch * self.batches)
-        if scores["accuracy"] > float(self.best):
-            self.best.assign(scores["accuracy"])
-            save_safetensors(self.model, self.outputs / "model")
+        if scores["accuracy"] > float(self.best[0]):
+            save_safetensors(self.model, self._weights(epoch))
+            self.best.assign([scores["accuracy"], epoch])
         self._write_history(epoch, scores)
-        self.epoch.assign_add(1)
-        self.position.assign(0)
+        self.place.assign([epoch, 0])
         self.checkpoints.save()
+        self._forget_the_rest()
+
+    def _weights(self, epoch: int | str) -> Path:
+        return self.outputs / f"epoch-{epoch}"
+
+    def _forget_the_rest(self) -> None:
+        best = self._weights(int(self.best[1]))
+        for folder in self.outputs.glob(self._weights("*").name):
+            if folder != best:
+                shutil.rmtree(folder)
+
+    def _name_the_best(self) -> None:
+        self._forget_the_rest()
+        best = self._weights(int(self.best[1]))
+        if best.exists():  # else a run that was cut off after this has done it
+            best.replace(self.outputs / MODEL)
 
     def validate(self, rows: Any) -> dict[str, float]:
         """Accuracy, mean absolute error in stars, and cross-entropy on the validation split, without smoothing."""
@@ -286,7 +313,7 @@ class Trainer:
 
     def _write_history(self, epoch: int, scores: Mapping[str, float]) -> None:
         history = [*self._read_history()[: epoch - 1], {k: round(v, 4) for k, v in scores.items()}]
-        (self.outputs / "validation.json").write_text(json.dumps(history), encoding="utf-8")
+        write_whole(self.outputs / "validation.json", json.dumps(history))
 
     def _read_history(self) -> list[dict[str, float]]:
         file = self.outputs / "validation.json"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contracts.release import Release
-from training.base_model import describe
 from training.cards import AMAZON_TERMS, UNKNOWN_TERMS, data_terms
 from training.report import interval, table
 
@@ -12,14 +10,6 @@ def test_terms_are_those_stated_else_what_is_known_of_the_files() -> None:
     assert data_terms("CC0", ["amazon_reviews_us_Gift_Card_v1_00.tsv.gz"]) == "CC0"
     assert data_terms("", ["ours.tsv", "amazon_reviews_us_Gift_Card_v1_00.tsv.gz"]) == AMAZON_TERMS
     assert data_terms("", ["ours.tsv"]) == UNKNOWN_TERMS
-
-
-def test_a_base_model_has_its_licence_where_we_know_it_and_a_release_its_own_base(tiny_release: Release) -> None:
-    minilm = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
-    assert describe("minilm") == minilm
-    assert describe("someone/else") == "someone/else"
-    version = tiny_release.manifest.version
-    assert describe(str(tiny_release.folder)) == f"review-stars {version}, which started from tiny random BERT"
 
 
 def test_shares_are_percentages_and_distances_are_not() -> None:

@@ -11,7 +11,7 @@ import pytest
 from contracts.errors import DataError, MachineError
 from contracts.review import segments
 from contracts.tokens import ReviewEncoder, Truncation
-from training import base_model, prepare
+from training import prepare
 from training.folder import read_facts
 from training.reading import read_reviews
 from training.spark import java_home
@@ -118,10 +118,3 @@ def test_java_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(MachineError, match="no bin/java"):
         java_home()
-
-
-def test_the_default_base_model_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = {"config.json": "0" * 64}
-    monkeypatch.setattr(base_model, "_MINILM_SHA256", wrong)
-    with pytest.raises(Exception, match="install the package again"):
-        base_model.locate("minilm")

@@ -58,6 +58,20 @@ def test_an_unchanged_stage_is_skipped_and_a_changed_one_runs_anew(text: dict[st
     assert (outputs / "whole").read_text() == "two two "
 
 
+def test_what_the_settings_name_counts_by_its_content(text: dict[str, Path], tmp_path: Path) -> None:
+    """Fault 14: a base model's folder whose content changed counted as unchanged."""
+    runs: list[bool] = []
+    named = copier(runs)
+    named.named_inputs = lambda _config, inputs: {} if "text" in inputs else text
+    for _ in range(2):
+        execute(named, Config(), {}, tmp_path / "out", Recorder())
+    assert len(runs) == 1
+    text["text"].write_text("two ")
+    execute(named, Config(), {}, tmp_path / "out", Recorder())
+    assert len(runs) == 2
+    assert (tmp_path / "out" / "whole").read_text() == "two "
+
+
 def test_an_interrupted_stage_finds_what_it_left(text: dict[str, Path], tmp_path: Path) -> None:
     runs: list[bool] = []
     with pytest.raises(KeyboardInterrupt):

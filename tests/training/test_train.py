@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -12,13 +17,14 @@ import pytest
 import safetensors.numpy
 
 from contracts.errors import DataError, GateError
-from training import train
+from training import base_model, train
 from training.folder import read_facts
 from training.prepare import SPLIT_SCHEMA
 from training.stage import execute
 
 from .recorder import Recorder
 from .test_bert import write_checkpoint
+from .tiny import write_facts
 
 STEPS = 60
 
@@ -42,20 +48,21 @@ def write_split(folder: Path, rows: int, seed: int, teacher: bool = False) -> No
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    prepare = tmp_path_factory.mktemp("data") / "prepare"
-    write_split(prepare / "train", 240, seed=1, teacher=True)
-    write_split(prepare / "validation", 50, seed=2)
-    return {"prepare": prepare}
-
-
-@pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("base"))
 
 
-def config(base: Path, **changes: Any) -> train.Config:
-    given: dict[str, Any] = {"base_model": str(base), "epochs": 2, "batch_size": 4, "learning_rate": 3e-3}
+@pytest.fixture(scope="module")
+def inputs(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    prepare = tmp_path_factory.mktemp("data") / "prepare"
+    write_split(prepare / "train", 240, seed=1, teacher=True)
+    write_split(prepare / "validation", 50, seed=2)
+    write_facts(prepare, base_model=base_model.identity(str(base), base))
+    return {"prepare": prepare}
+
+
+def config(**changes: Any) -> train.Config:
+    given: dict[str, Any] = {"epochs": 2, "batch_size": 4, "learning_rate": 3e-3}
     return train.Config(**given | {"precision": "float32", "seed": 3} | changes)
 
 
@@ -75,7 +82,7 @@ class Interrupter(Recorder):
 @pytest.fixture(scope="module")
 def trained(inputs: dict[str, Path], base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("trained") / "train"
-    execute(train, config(base), inputs, outputs, Recorder())
+    execute(train, config(), inputs, outputs, Recorder())
     return outputs
 
 
@@ -92,26 +99,125 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
 ) -> None:
     outputs = tmp_path / "train"
     with pytest.raises(KeyboardInterrupt):
-        execute(train, config(base), inputs, outputs, Interrupter())
+        execute(train, config(), inputs, outputs, Interrupter())
     assert not (outputs / "facts.json").exists()
     recorder = Recorder()
-    facts = execute(train, config(base), inputs, outputs, recorder)
+    facts = execute(train, config(), inputs, outputs, recorder)
     assert facts["resumed"]
     assert f"resumed in epoch 1 at batch 50 of {STEPS}" in recorder.lines
     once, again = weights(trained), weights(outputs)
     assert all(np.allclose(once[name], again[name], atol=1e-5) for name in once)
 
 
+def quick() -> train.Config:
+    """Frozen, so that one run of many takes a second."""
+    return config(mode="frozen", epochs=3, batch_size=48)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("undisturbed") / "train"
+    execute(train, quick(), inputs, outputs, Recorder())
+    return outputs
+
+
+def assert_same_result(outputs: Path, undisturbed: Path) -> None:
+    once, again = weights(undisturbed), weights(outputs)
+    assert all(np.allclose(once[name], again[name], atol=1e-6) for name in once)
+    told = [{name: read_facts(each)[name] for name in SAME} for each in (undisturbed, outputs)]
+    assert told[0] == told[1]
+    assert {path.name for path in outputs.iterdir()} == {path.name for path in undisturbed.iterdir()}
+
+
+SAME = ("steps", "validation", "best_validation_accuracy")
+LINES = {
+    each.__code__ for each in (train.Trainer._end_epoch, train.Trainer._forget_the_rest, train.Trainer._name_the_best)
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])
+def test_a_run_cut_off_at_each_line_of_an_epochs_end_ends_as_an_undisturbed_one(
+    how: str, undisturbed: Path, inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 9: weights and the memory of the best epoch could part. After kill -9 not even a checkpoint is written."""
+    import tensorflow as tf
+
+    outputs = tmp_path / "train"
+    save = tf.train.CheckpointManager.save
+
+    def save_if_alive(manager: Any) -> Any:
+        if cut and how == "kill -9":
+            raise KeyboardInterrupt
+        return save(manager)
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal left, cut
+        if frame.f_code not in LINES:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                cut = True
+                raise KeyboardInterrupt
+        return trace
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save_if_alive)
+    for line in itertools.count(1):
+        left, cut = line, False
+        sys.settrace(trace)
+        try:
+            execute(train, quick(), inputs, outputs, Recorder())
+            break
+        except KeyboardInterrupt:
+            sys.settrace(None)
+            assert cut
+        finally:
+            sys.settrace(None)
+    assert line > 12, "each line of the code in question, once"
+    assert_same_result(outputs, undisturbed)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from training import train
+from training.stage import StderrReporter, execute
+replace = Path.replace
+def killed(self, target):
+    if target.name == sys.argv[4] and target.parent.name == sys.argv[5]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+Path.replace = killed
+execute(train, train.Config.model_validate_json(sys.argv[1]), {"prepare": Path(sys.argv[2])}, Path(sys.argv[3]),
+        StderrReporter())
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_writes_weights_ends_as_an_undisturbed_one(
+    undisturbed: Path, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """Fault 9, with a real kill -9."""
+    outputs = tmp_path / "train"
+    arguments = [quick().model_dump_json(), str(inputs["prepare"]), str(outputs), "model.safetensors", "epoch-1"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert (outputs / "epoch-1" / "model.safetensors.partial").exists()
+    execute(train, quick(), inputs, outputs, Recorder())
+    assert_same_result(outputs, undisturbed)
+
+
 def test_frozen_mode_changes_the_head_alone(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "train"
-    execute(train, config(base, mode="frozen", epochs=3, batch_size=16), inputs, outputs, Recorder())
+    execute(train, config(mode="frozen", epochs=3, batch_size=16), inputs, outputs, Recorder())
     before, after = dict(safetensors.numpy.load_file(base / "model.safetensors")), weights(outputs)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
 
 
 def test_soft_labels_teach_too(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
-    facts = execute(train, config(base, teacher_weight=1.0), inputs, tmp_path / "train", Recorder())
+    facts = execute(train, config(teacher_weight=1.0), inputs, tmp_path / "train", Recorder())
     assert facts["best_validation_accuracy"] > 0.9
 
 
@@ -119,13 +225,14 @@ def test_soft_labels_that_are_not_there_are_missed(base: Path, tmp_path: Path) -
     prepare = tmp_path / "prepare"
     write_split(prepare / "train", 20, seed=1)
     write_split(prepare / "validation", 10, seed=2)
+    write_facts(prepare, base_model=base_model.identity(str(base), base))
     with pytest.raises(DataError, match="no teacher column"):
-        execute(train, config(base, teacher_weight=0.5), {"prepare": prepare}, tmp_path / "train", Recorder())
+        execute(train, config(teacher_weight=0.5), {"prepare": prepare}, tmp_path / "train", Recorder())
 
 
 def test_a_loss_that_explodes_is_a_clear_error(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     with pytest.raises(GateError, match="lower learning_rate"):
-        execute(train, config(base, learning_rate=1e30), inputs, tmp_path / "train", Recorder())
+        execute(train, config(learning_rate=1e30), inputs, tmp_path / "train", Recorder())
 
 
 def test_bfloat16_is_chosen_only_where_the_cpu_has_it() -> None:

@@ -24,6 +24,7 @@ from training.predictor import pad
 from training.prepare import SPLIT_SCHEMA, Config
 
 EPOCHS = 10
+BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
 ROWS = {"train": 400, "validation": 100, "test": 200}
 FILLER = ("the", "box", "of", "this", "came", "with", "my", "new", "phone", "on", "monday", "and", "i", "use", "it")
 TELLING = {
@@ -106,6 +107,7 @@ def write_prepare(folder: Path) -> Path:
         reasons={"bad_star_rating": 3, "empty_body": 2},
         sources=[{"file": "made_up.tsv", "sha256": "0" * 64, "rows": 705}],
         dataset_sha256="1" * 64,
+        base_model={"name": "minilm", "description": BASE_MODEL, "sha256": {"model.safetensors": "2" * 64}},
     )
     return folder
 
@@ -132,7 +134,7 @@ def write_train(folder: Path, prepare: Path) -> Path:
             loss.backward()
             optimizer.step()
     model.save_pretrained(folder / "model")
-    learned = {"base_model": "minilm", "mode": "fine_tune", "epochs": EPOCHS, "batch_size": 20, "learning_rate": 2e-3}
+    learned = {"mode": "fine_tune", "epochs": EPOCHS, "batch_size": 20, "learning_rate": 2e-3}
     learned |= {"label_smoothing": 0.0, "teacher_weight": 0.0}
     write_facts(folder, parameters=model.num_parameters(), base_sha256="2" * 64, config=learned)
     return folder
