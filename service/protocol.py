@@ -31,7 +31,7 @@ SEND_SECONDS = 30.0
 """How long a client may read nothing of an answer that waits for it."""
 
 LINGER_SECONDS = 2.0
-LINGER_BYTES = 16 * 1024 * 1024
+LINGER_BYTES = 2 * 1024 * 1024
 """A refused client may still be sending, and would see a reset connection instead of its answer: so we read on."""
 
 GRACE_SECONDS = 1

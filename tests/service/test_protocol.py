@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import resource
 import select
 import socket
 import time
@@ -13,6 +15,11 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import uvicorn
+
+from service.protocol import Door, Protocol
+from service.server import OTHER_FILES, _allow_connections
+from service.settings import Limits
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
 LAST = GET + b"connection: close\r\n\r\n"
@@ -145,6 +152,8 @@ def _wait_alone(client: httpx.Client) -> None:
 
 def test_headers_that_trickle_are_given_up_and_so_is_silence(hasty: httpx.Client) -> None:
     trickling = [_connect(hasty) for _ in range(30)]
+    for connection in trickling:
+        connection.sendall(GET + b"x-a: ")
     silent = _connect(hasty)
     started = time.monotonic()
     closed: set[int] = set()
@@ -153,8 +162,9 @@ def test_headers_that_trickle_are_given_up_and_so_is_silence(hasty: httpx.Client
         for number, connection in enumerate(trickling):
             if number not in closed:
                 try:
-                    connection.sendall(b"G" if time.monotonic() - started < 0.1 else b"E")
-                    if connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    connection.sendall(b"a")
+                    if answer := connection.recv(65_536, socket.MSG_DONTWAIT):
+                        assert answer.startswith(b"HTTP/1.1 408")
                         closed.add(number)
                 except BlockingIOError:
                     continue
@@ -247,6 +257,49 @@ def test_requests_in_a_row_are_answered_in_their_order(client: httpx.Client) -> 
     answers = _ask(client, GET + b"\r\n" + wrong + b"noise\r\n\r\n")
     assert [answer.status for answer in answers] == [200, 422, 400]
     _is_refused(answers[-1], 400, "malformed_request")
+
+
+def test_whoever_leaves_is_noticed_by_the_request_that_runs_whatever_waits_behind_it() -> None:
+    """uvicorn tells only the last one that came."""
+    told: list[str] = []
+    asked = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await receive()
+            asked.set()
+            told.append(f"{scope['path']} {(await receive())['type']}")
+
+    async def run() -> None:
+        config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
+        config.load()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: Protocol(config, uvicorn.Server(config).server_state, {}, door=Door(Limits(), app)), "127.0.0.1", 0
+        )
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"GET /first HTTP/1.1\r\nhost: x\r\n\r\nGET /second HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asked.wait()
+        writer.close()
+        async with asyncio.timeout(20):
+            while not told:
+                await asyncio.sleep(0.01)
+        server.close()
+
+    asyncio.run(run())
+    assert told == ["/first http.disconnect"]
+
+
+def test_the_process_may_open_as_many_files_as_the_connections_need() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+        _allow_connections(Limits(connections=100))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2 * 100 + OTHER_FILES, hard)
+        _allow_connections(Limits(connections=10))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2 * 100 + OTHER_FILES, hard), "never lowered"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_too_many_requests_in_a_row_are_not_kept(client: httpx.Client) -> None:
