@@ -61,6 +61,11 @@ class Metrics:
     def watch_connections(self, connections: Callable[[], float]) -> None:
         Gauge("stars_connections", "Connections open.", registry=self._registry).set_function(connections)
 
+    def watch_behind(self, behind: Callable[[], bool]) -> None:
+        """The same for whether another release serves than the store wants."""
+        text = "1 while the release that production points at could not be brought into service."
+        Gauge("stars_release_behind", text, registry=self._registry).set_function(lambda: float(behind()))
+
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

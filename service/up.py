@@ -30,7 +30,9 @@ from service.running import Running
 from service.settings import Settings
 from service.supervise import Child, Program
 
-READY_SECONDS = 180.0
+START_SECONDS = 60.0
+"""For everything to start, before a release is loaded and after."""
+
 LOOK_SECONDS = 0.2
 WORKER_NEEDS = ("keras", "pyspark", "tensorflow")
 SECRETS = ("STARS_ADMIN_KEY", "STARS_ADMIN_KEY_FILE")
@@ -147,7 +149,8 @@ def _supervise(children: list[Child], settings: Settings, key_file: Path | None,
             say(f"starting {', '.join(child.program.name for child in children)}; logs in {settings.paths.logs}")
             for child in children:
                 child.start()
-            _wait_ready(children, address, _key(settings, key_file), say)
+            ready_seconds = settings.load_seconds + START_SECONDS
+            _wait_ready(children, address, _key(settings, key_file), ready_seconds, say)
             _welcome(address, key_file, say)
             while True:
                 _keep_running(children, say)
@@ -190,10 +193,10 @@ def _key(settings: Settings, key_file: Path | None) -> str:
     return settings.read_admin_key() or (key_file.read_text(encoding="ascii").strip() if key_file else "")
 
 
-def _wait_ready(children: list[Child], address: str, key: str, say: Say) -> None:
+def _wait_ready(children: list[Child], address: str, key: str, seconds: float, say: Say) -> None:
     """The gateway tells its reasons in full to the holder of the key only."""
     reason = "no answer"
-    until = time.monotonic() + READY_SECONDS
+    until = time.monotonic() + seconds
     with httpx.Client(timeout=10, trust_env=False, headers={"authorization": f"Bearer {key}"}) as client:
         while time.monotonic() < until:
             _keep_running(children, say)
@@ -203,7 +206,7 @@ def _wait_ready(children: list[Child], address: str, key: str, say: Say) -> None
                     return
                 reason = answer.json()["error"]["message"]
             time.sleep(LOOK_SECONDS)
-    raise MachineError(f"the service did not become ready within {READY_SECONDS:.0f} s: {reason}")
+    raise MachineError(f"the service did not become ready within {seconds:.0f} s: {reason}")
 
 
 def _welcome(address: str, key_file: Path | None, say: Say) -> None:

@@ -80,6 +80,7 @@ class Releases:
         self._production: Channel | None = None
         self._behind: Behind | None = None
         self._blind = False
+        metrics.watch_behind(lambda: self._behind is not None)
 
     @property
     def current(self) -> str | None:

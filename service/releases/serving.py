@@ -59,7 +59,7 @@ class Serving:
                 for start in range(0, len(wanted), batch):
                     part = wanted[start : start + batch]
                     reviews = [Review(case.text, case.title, case.category) for case in part]
-                    self._compare(start, part, await backend.predict(self.version, reviews))
+                    self._compare(start, part, await backend.predict(self.version, reviews, seconds))
         except TimeoutError:
             raise DeadlineExceeded(f"release {self.version} gave no golden prediction within {seconds:g} s") from None
 

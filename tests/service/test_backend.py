@@ -34,8 +34,11 @@ def _answer(status: int, body: Any) -> bytes:
 
 
 @asynccontextmanager
-async def _server(*answers: bytes) -> AsyncIterator[tuple[TorchServe, list[str]]]:
-    """A server that gives the answers one by one, whatever it is asked; an empty one closes the connection."""
+async def _server(*answers: bytes | None) -> AsyncIterator[tuple[TorchServe, list[str]]]:
+    """A server that gives the answers one by one, whatever it is asked.
+
+    An empty one closes the connection, and for None it says nothing as long as somebody listens.
+    """
     left, asked, finished = list(answers), [], []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +48,10 @@ async def _server(*answers: bytes) -> AsyncIterator[tuple[TorchServe, list[str]]
                 sizes = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if b"content-length" in line]
                 await reader.readexactly(int(sizes[0]) if sizes else 0)
                 asked.append(head.split(b"\r\n")[0].decode())
-                if not (answer := left.pop(0)):
+                if (answer := left.pop(0)) is None:
+                    await reader.read(1)
+                    break
+                if not answer:
                     break
                 writer.write(answer)
         except asyncio.IncompleteReadError:
@@ -68,7 +74,7 @@ async def _server(*answers: bytes) -> AsyncIterator[tuple[TorchServe, list[str]]
             await asyncio.sleep(0.01)
 
 
-def _run(answers: list[bytes], ask: Callable[[TorchServe], Awaitable[Any]]) -> tuple[Any, list[str]]:
+def _run(answers: list[bytes | None], ask: Callable[[TorchServe], Awaitable[Any]]) -> tuple[Any, list[str]]:
     async def scenario() -> tuple[Any, list[str]]:
         async with _server(*answers) as (client, asked):
             return await ask(client), asked
@@ -76,7 +82,7 @@ def _run(answers: list[bytes], ask: Callable[[TorchServe], Awaitable[Any]]) -> t
     return asyncio.run(scenario())
 
 
-def _predict(*answers: bytes) -> tuple[Any, list[str]]:
+def _predict(*answers: bytes | None) -> tuple[Any, list[str]]:
     return _run(list(answers), lambda client: client.predict("v1", REVIEWS))
 
 
@@ -130,6 +136,15 @@ def test_a_full_queue_is_told_from_a_worker_that_died(
     assert type(caught.value) is expected
 
 
+def test_who_cannot_look_does_not_say_that_the_worker_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 5."""
+    monkeypatch.setattr("service.backend.torchserve.GLANCE_SECONDS", 0.05)
+    with pytest.raises(BackendOverloaded):
+        _predict(_answer(503, FULL), None)
+    with pytest.raises(BackendOverloaded):
+        _predict(_answer(503, FULL), _answer(500, {}))
+
+
 def test_a_kept_connection_that_was_closed_is_opened_anew() -> None:
     good = _answer(200, {"predictions": [GOOD, GOOD], "infer_ms": 1})
     scored, asked = _predict(b"", good)
@@ -153,6 +168,42 @@ def test_a_model_whose_worker_dies_is_given_up_and_removed() -> None:
     _, asked = _run([_answer(202, {}), workers(7), workers(8), _answer(200, {})], ask)
     assert asked[0] == "POST /models?url=m-v1&initial_workers=1&synchronous=false HTTP/1.1"
     assert asked[-1] == "DELETE /models/m/v1 HTTP/1.1"
+
+
+def _described(status: str, **settings: int) -> bytes:
+    workers = [{"status": status, "pid": 7}]
+    return _answer(200, [{"modelVersion": "v1", "workers": workers} | WorkerSettings().values() | settings])
+
+
+def test_a_worker_that_is_being_started_again_is_waited_for_and_never_unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 2 and 5: not even where the management API does not answer meanwhile."""
+    monkeypatch.setattr("service.backend.torchserve.MANAGE_SECONDS", 0.05)
+    starting, ready = _described("UNLOADING"), _described("READY")
+    answers = [_answer(409, {}), starting, starting, None, starting, ready]
+    _, asked = _run(answers, lambda client: client.load("v1", Path("/store/m-v1"), 30))
+    assert [line.split()[0] for line in asked] == ["POST", *["GET"] * 5]
+
+    async def lost(client: TorchServe) -> None:
+        with pytest.raises(NotLoaded):
+            await client.load("v1", Path("/store/m-v1"), 30)
+
+    _, asked = _run([_answer(409, {}), starting, _answer(404, {})], lost)
+    assert [line.split()[0] for line in asked] == ["POST", "GET", "GET"]
+
+
+def test_a_model_that_was_registered_with_other_settings_is_registered_anew() -> None:
+    """Fault 19: the first DELETE is refused, because it is the default among others."""
+    others = _answer(200, [{"modelVersion": "v1"}, {"modelVersion": "v2"}])
+    answers = [_answer(409, {}), _described("READY", startupTimeout=5), _answer(403, {}), others, _answer(200, {})]
+    answers += [_answer(200, {}), _answer(202, {}), _described("READY")]
+    _, asked = _run(answers, lambda client: client.load("v1", Path("/store/m-v1"), 30))
+    assert [" ".join(line.split()[:2]) for line in asked[2:6]] == [
+        "DELETE /models/m/v1",
+        "GET /models/m/all",
+        "PUT /models/m/v2/set-default",
+        "DELETE /models/m/v1",
+    ]
+    assert asked[6] == asked[0]
 
 
 def test_a_model_that_takes_too_long_or_is_refused_is_removed() -> None:

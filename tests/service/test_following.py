@@ -35,7 +35,8 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.backend = InProcess()
-        self.releases = Releases(self.backend, settings, Metrics())
+        self.metrics = Metrics()
+        self.releases = Releases(self.backend, settings, self.metrics)
 
     def serves(self, version: str) -> bool:
         try:
@@ -214,11 +215,13 @@ def test_a_release_that_fails_its_checks_leaves_the_old_one_and_is_told(
                 assert "golden prediction 1" in gateway.releases.problem
                 assert (gateway.releases.production, gateway.releases.previous) == ("wrong", "red")
                 assert gateway.backend.loads.count("wrong") == 1, "not at every poll"
+                assert b"stars_release_behind 1.0" in gateway.metrics.render()
                 assert [each["version"] for each in logs if each["event"] == "release_not_followed"] == ["wrong"]
             assert set(gateway.backend.models) == {"red"}
             promote(store, "green")
             await until(lambda: gateway.serves("green"))
             assert gateway.releases.problem is None
+            assert b"stars_release_behind 0.0" in gateway.metrics.render()
 
     run(scenario)
 

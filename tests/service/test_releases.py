@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from contracts import channels
 from contracts.manifest import Manifest
 from contracts.release import Release, publish
 from contracts.store import ObjectStore, open_store
+from service import cli
+from service.backend import torchserve as backend
+from service.releases import service
 
 pytestmark = pytest.mark.slow
 
@@ -29,14 +36,25 @@ class World(NamedTuple):
     folder: Path
     torchserve: Any
 
-    def loaded(self) -> set[str]:
+    def described(self) -> dict[str, dict[str, Any]]:
+        """What TorchServe says of each version."""
         response = httpx.get(
             f"{self.torchserve.management}/models/review-stars/all",
             auth=self.torchserve.auth,
             trust_env=False,
             timeout=30,
         )
-        return {model["modelVersion"] for model in response.json()}
+        return {model["modelVersion"]: model for model in response.json()}
+
+    def loaded(self) -> set[str]:
+        return set(self.described())
+
+    def wait_for(self, version: str, previous: str) -> None:
+        """Until the gateway serves one, has the other beside it and none besides."""
+        until = time.monotonic() + 60
+        while (self.answering(), self.loaded()) != (version, {version, previous}):
+            assert time.monotonic() < until, (self.answering(), self.loaded())
+            time.sleep(0.05)
 
     def answering(self) -> str:
         return str(self.client.post("/predict", json={"text": "Works."}).json()["version"])
@@ -63,10 +81,7 @@ def world(
     """A gateway that serves `red`, the only release so far."""
     store = open_store(str(tmp_path / "store"))
     publish(store, releases["red"].folder, releases["red"].manifest)
-    found = settings(
-        **torchserve.settings,
-        load_seconds=60,
-    )
+    found = settings(**torchserve.settings, load_seconds=60, follow_seconds=0.2)
     with running(found) as client:
         assert wait_ready(client) == "red"
         yield World(client, store, tmp_path, torchserve)
@@ -108,8 +123,10 @@ def test_promote_rollback_and_no_request_lost(
 
         assert _promote(world, admin, "blue").json()["previous"] == "green"
         assert world.loaded() == {"green", "blue"}, "the one before the last is unloaded"
-        states = {each["version"]: each["state"] for each in world.client.get("/models").json()["versions"]}
+        models = world.client.get("/models").json()
+        states = {each["version"]: each["state"] for each in models["versions"]}
         assert states == {"red": "available", "green": "previous", "blue": "serving"}
+        assert (models["serving"], models["production"], models["problem"]) == ("blue", "blue", None)
 
         back = world.client.post("/admin/models/rollback", headers=admin)
         assert (back.status_code, back.json()["version"], back.json()["previous"]) == (200, "green", "blue")
@@ -175,6 +192,123 @@ def test_two_promotions_at_once_do_not_mix(world: World, releases: dict[str, Rel
     assert world.loaded() == {"red", winner}
 
 
+def test_two_gateways_on_one_store(
+    world: World,
+    releases: dict[str, Release],
+    admin: dict[str, str],
+    own_torchserve: Any,
+    settings: Callable[..., Any],
+    running: Callable[..., Any],
+    wait_ready: Callable[[httpx.Client], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fault 10: of two promotions at once one is answered 200 and both serve it; and both follow the command line."""
+    for name in ("green", "blue"):
+        _publish(world, releases[name])
+    both, real = threading.Barrier(2), channels.move
+    expected = ["admin", "admin"]
+
+    def move(*given: Any) -> channels.Channel:
+        if expected and given[4] == expected[-1]:
+            expected.pop()
+            both.wait(60)  # each has seen red in production, and loaded its own
+        return real(*given)
+
+    monkeypatch.setattr(channels, "move", move)
+    home = world.folder / "other"
+    with running(settings(**own_torchserve.settings, home=home, follow_seconds=0.2)) as other:
+        assert wait_ready(other) == "red"
+        second = World(other, world.store, world.folder, own_torchserve)
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(_promote, *each) for each in ((world, admin, "green"), (second, admin, "blue"))]
+            answers = [each.result() for each in asked]
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        won, lost = sorted(answers, key=lambda answer: answer.status_code)
+        winner = won.json()["version"]
+        assert f"to {winner} by admin" in lost.json()["error"]["message"]
+        assert world.production() == (winner, "red")
+        for each in (world, second):
+            each.wait_for(winner, "red")
+
+        assert CliRunner().invoke(cli.app, ["release", "promote", "red", "--store", world.store.url]).exit_code == 0
+        for each in (world, second):
+            each.wait_for("red", winner)
+        assert other.post("/admin/models/rollback", headers=admin).json()["version"] == winner
+        for each in (world, second):
+            each.wait_for(winner, "red")
+
+
+def test_a_management_api_that_does_not_answer_stops_no_prediction(
+    releases: dict[str, Release],
+    torchserve: Any,
+    settings: Callable[..., Any],
+    running: Callable[..., Any],
+    wait_ready: Callable[[httpx.Client], str],
+    admin: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Fault 5: not being able to look is no proof that the release is gone."""
+    monkeypatch.setattr(backend, "MANAGE_SECONDS", 0.3)
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.1)
+    store = open_store(str(tmp_path / "store"))
+    publish(store, releases["red"].folder, releases["red"].manifest)
+    with Slowed(torchserve) as slowed:
+        found = settings(**torchserve.settings | {"management_url": slowed.url}, ready_seconds=0, load_seconds=60)
+        with running(found) as client:
+            wait_ready(client)
+            slowed.answers.clear()
+            statuses = []
+            until = slowed.held + 4
+            while slowed.held < until:
+                statuses += [client.post("/predict", json={"text": "Works."}).status_code]
+                statuses += [client.get("/readyz").status_code]
+            assert set(statuses) == {200}
+            slowed.answers.set()
+            assert _promote(World(client, store, tmp_path, torchserve), admin, "red").status_code == 200
+
+
+class Slowed:
+    """TorchServe's management API behind something that can hold its answers back."""
+
+    def __init__(self, torchserve: Any) -> None:
+        self.held = 0
+        self.answers = threading.Event()
+        self.answers.set()
+        slowed = self
+
+        class Forward(BaseHTTPRequestHandler):
+            def forward(self) -> None:
+                if not slowed.answers.is_set():
+                    slowed.held += 1
+                    slowed.answers.wait(60)
+                answer = httpx.request(
+                    self.command, torchserve.management + self.path, auth=torchserve.auth, trust_env=False, timeout=60
+                )
+                with suppress(OSError):  # whoever asked may be gone
+                    self.send_response(answer.status_code)
+                    self.send_header("content-length", str(len(answer.content)))
+                    self.end_headers()
+                    self.wfile.write(answer.content)
+
+            do_GET = do_POST = do_PUT = do_DELETE = forward
+
+            def log_message(self, *given: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Forward)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Slowed:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,)).start()
+        return self
+
+    def __exit__(self, *given: Any) -> None:
+        self.answers.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
 def test_a_gateway_that_comes_back_takes_over_what_is_loaded(
     world: World,
     releases: dict[str, Release],
@@ -186,18 +320,32 @@ def test_a_gateway_that_comes_back_takes_over_what_is_loaded(
 ) -> None:
     _publish(world, releases["green"])
     assert _promote(world, admin, "green").status_code == 200
-    described = f"{torchserve.management}/models/review-stars/green"
-    worker = httpx.get(described, auth=torchserve.auth, trust_env=False).json()[0]["workers"][0]["pid"]
-    again = settings(
-        **torchserve.settings,
-    )
-    with running(again) as client:
+    worker = world.described()["green"]["workers"][0]["pid"]
+    with running(settings(**torchserve.settings, load_seconds=60)) as client:
         assert wait_ready(client) == "green"
-        assert httpx.get(described, auth=torchserve.auth, trust_env=False).json()[0]["workers"][0]["pid"] == worker, (
-            "loaded again"
-        )
+        assert world.described()["green"]["workers"][0]["pid"] == worker, "loaded again"
         back = client.post("/admin/models/rollback", headers=admin)
         assert (back.status_code, back.json()["version"]) == (200, "red")
+
+
+def test_settings_reach_torchserve_whatever_it_was_told_before(
+    releases: dict[str, Release],
+    torchserve: Any,
+    settings: Callable[..., Any],
+    running: Callable[..., Any],
+    wait_ready: Callable[[httpx.Client], str],
+    tmp_path: Path,
+) -> None:
+    """Fault 19, and its sister: a gateway that came back with others found the release loaded, and left it."""
+    store = open_store(str(tmp_path / "store"))
+    publish(store, releases["red"].folder, releases["red"].manifest)
+    limits = {"deadline_seconds": 30}
+    first, then = {"load_seconds": 60}, {"load_seconds": 301, "model_workers": 2, "limits": limits}
+    for given, expected in ((first, (60, 20, 1)), (then, (301, 60, 2))):
+        with running(settings(**torchserve.settings, **given)) as client:
+            wait_ready(client)
+            found = World(client, store, tmp_path, torchserve).described()["red"]
+            assert (found["startupTimeout"], found["responseTimeout"], found["minWorkers"]) == expected
 
 
 def test_a_store_that_leaves_a_choice_is_not_guessed_at(
@@ -210,9 +358,7 @@ def test_a_store_that_leaves_a_choice_is_not_guessed_at(
     store = open_store(str(tmp_path / "store"))
     for name in ("green", "blue"):
         publish(store, releases[name].folder, releases[name].manifest)
-    client = gateway(
-        **torchserve.settings,
-    )
+    client = gateway(**torchserve.settings)
     answer = client.get("/readyz")
     while "being loaded" in answer.text:
         answer = client.get("/readyz")
