@@ -12,6 +12,7 @@ import pytest
 from contracts.data import data_roots
 from contracts.errors import ConfigError
 from contracts.limits import BODY_LIMIT, REQUEST_BYTES, REVIEWS_LIMIT
+from contracts.serving import WorkerSettings
 from service.app import create_app
 from service.settings import Limits, Settings, load_settings
 
@@ -59,6 +60,13 @@ def test_settings_that_contradict_or_make_no_sense_refuse_the_start(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=named):
         load_settings(store="somewhere")
+
+
+def test_how_long_things_take_reaches_the_workers(settings: type[Settings]) -> None:
+    """Fault 19. A short deadline is no reason to kill a worker on a busy machine."""
+    assert settings().worker == WorkerSettings(workers=1, response_seconds=20, startup_seconds=120)
+    given = {"load_seconds": 7.5, "model_workers": 3, "limits": {"deadline_seconds": 0.5}}
+    assert settings(**given).worker == WorkerSettings(workers=3, response_seconds=10, startup_seconds=8)
 
 
 @pytest.mark.parametrize("review", [{"text": "x"}, {"text": '\0\n"\\é\u2028😀' * 900}, {"text": "x" * 15_000}])
