@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from pydantic import ValidationError
 
 from contracts.errors import DeadlineExceeded, ReviewError
+from contracts.manifest import Manifest
 from contracts.review import Review
 from contracts.validation import explain
 from service.backend.protocol import Backend, NotLoaded, Scored
@@ -19,7 +20,6 @@ from service.predict.answer import answer
 from service.predict.queue import ReviewQueue
 from service.predict.schemas import ReviewIn
 from service.releases.service import Releases
-from service.releases.serving import Serving
 from service.settings import Limits
 
 GRACE_SECONDS = 5.0
@@ -90,15 +90,14 @@ class Predictor:
         self._limits = limits
         self._metrics = metrics
         self.queue = ReviewQueue(limits.queue_reviews, limits.model_reviews, limits.deadline_seconds)
-        self._asking: set[asyncio.Task[Scored]] = set()
+        self._asking: set[asyncio.Task[tuple[Manifest, Scored]]] = set()
 
     async def predict(self, given: Sequence[Review | ReviewError]) -> Predicted:
         """Answers for the reviews that could be read; the others keep their errors.
 
         Raises NotServing, BackendOverloaded, DeadlineExceeded, or another BackendError.
         """
-        serving = self._releases.serving()
-        manifest = serving.manifest
+        self._releases.serving()  # or it is refused at once
         reviews = [each for each in given if isinstance(each, Review)]
         started = perf_counter()
         try:
@@ -106,10 +105,10 @@ class Predictor:
                 await self.queue.enter(len(reviews))
                 entered = perf_counter()
                 left = cast(float, deadline.when()) - asyncio.get_running_loop().time()
-                asking = asyncio.create_task(self._ask(serving, reviews, left))
+                asking = asyncio.create_task(self._ask(reviews, left))
                 self._asking.add(asking)
                 asking.add_done_callback(self._asked)
-                scored = await asyncio.shield(asking)
+                manifest, scored = await asyncio.shield(asking)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no answer within {self._limits.deadline_seconds:g} s: send fewer reviews, or try again later"
@@ -134,23 +133,24 @@ class Predictor:
         }
         return Predicted(items, manifest.name, manifest.version, timing)
 
-    async def _ask(self, serving: Serving, reviews: Sequence[Review], seconds: float) -> Scored:
-        """Have the reviews read by the model server; they keep their place in the queue until it is done with them.
+    async def _ask(self, reviews: Sequence[Review], seconds: float) -> tuple[Manifest, Scored]:
+        """Have the reviews read by the release in service now; they keep their place in the queue until that is done.
 
         A task of its own: it goes on when the client has left or the deadline has passed, because the model server
         does. One that says nothing for so long that it would have killed its own worker is given up.
         """
         answered = False
         try:
+            serving = self._releases.serving()
             with serving.in_use():
                 async with asyncio.timeout(self._limits.hang_seconds + GRACE_SECONDS):
                     scored = await self._backend.predict(serving.version, reviews, seconds)
             answered = True
-            return scored
+            return serving.manifest, scored
         finally:
             self.queue.leave(len(reviews), answered)
 
-    def _asked(self, asking: asyncio.Task[Scored]) -> None:
+    def _asked(self, asking: asyncio.Task[tuple[Manifest, Scored]]) -> None:
         self._asking.discard(asking)
         if not asking.cancelled():
             asking.exception()  # seen, where nobody waits for it any more

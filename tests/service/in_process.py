@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +19,11 @@ class InProcess:
     def __init__(self) -> None:
         self.models: dict[str, tuple[ReviewEncoder, Engine]] = {}
         self.loads: list[str] = []
+        self.free = asyncio.Event()
+        self.free.set()
 
     async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
+        await self.free.wait()
         if version not in self.models:
             raise NotLoaded(f"release {version} is not loaded")
         encoder, engine = self.models[version]

@@ -18,8 +18,10 @@ from contracts import channels
 from contracts.errors import Conflict, StarsError, StoreError
 from contracts.manifest import Manifest
 from contracts.release import MANIFEST, Release, file_entries, publish
+from contracts.review import Review
 from contracts.store import FileStore, Stored
 from service.metrics import Metrics
+from service.predict.service import Predictor
 from service.releases import service
 from service.releases.service import Releases
 from service.settings import Settings
@@ -169,6 +171,40 @@ def test_the_way_back_is_the_channels_not_the_gateways(store: FileStore, world: 
             assert gateway.releases.previous == "green"
             assert (await gateway.releases.rollback("admin")).version == "green"
             assert gateway.serves("green")
+
+    run(scenario)
+
+
+def test_who_waits_for_a_turn_is_answered_by_what_serves_then(
+    store: FileStore, world: Callable[..., Any], settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What served when it came may be unloaded by then."""
+    loaded, go_on, real = threading.Event(), threading.Event(), channels.move
+
+    def move(*given: Any) -> channels.Channel:
+        if given[4] == "admin":
+            loaded.set()
+            go_on.wait(60)
+        return real(*given)
+
+    async def scenario() -> None:
+        async with world(1, follow_seconds=3600) as [gateway]:
+            limits = settings(limits={"reviews": 1, "model_reviews": 1, "queue_reviews": 2}).limits
+            predictor = Predictor(gateway.backend, gateway.releases, limits, gateway.metrics)
+            await predictor.predict([Review("Works.")])
+            promote(store, "green")  # which makes it the way back, so that red is unloaded
+            monkeypatch.setattr(channels, "move", move)
+            promoting = asyncio.create_task(gateway.releases.promote("blue", "admin"))
+            await until(loaded.is_set)
+            gateway.backend.free.clear()
+            asked = [asyncio.create_task(predictor.predict([Review("Works.")])) for _ in range(2)]
+            await until(lambda: predictor.queue.admitted == 2)
+            go_on.set()
+            await until(lambda: gateway.serves("blue"))
+            gateway.backend.free.set()
+            await promoting
+            assert [(await each).version for each in asked] == ["red", "blue"]
+            assert set(gateway.backend.models) == {"blue"}
 
     run(scenario)
 
