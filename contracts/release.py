@@ -140,7 +140,8 @@ def publish(store: ObjectStore, folder: Path, manifest: Manifest) -> Release:
         except Conflict:
             if not _is_same(store, prefix + name, folder / name):
                 raise Conflict(
-                    f"{prefix}{name} in {store.url} has another content, and is never overwritten: choose another version"
+                    f"{prefix}{name} in {store.url} has another content, and nothing is ever overwritten: "
+                    "choose another version"
                 ) from None
     return release
 
