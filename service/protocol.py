@@ -103,10 +103,11 @@ class Protocol(HttpToolsProtocol):
         self.fed = len(data)
         self.overhead += self.fed
         try:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                self._stay_with_http(data[upgrade.args[0] :])
+            rest = self._parse(data)
+            while rest is not None:
+                if self.in_head:
+                    self._stay_with_http()
+                rest = self._parse(rest)
         except httptools.HttpParserError as error:
             ours = error.__context__
             unreadable = MalformedRequest("the request is not HTTP/1.1 as RFC 9112 has it: send one that is")
@@ -126,22 +127,23 @@ class Protocol(HttpToolsProtocol):
             self.running.message_event.set()
         self.pipeline.clear()
 
-    def _stay_with_http(self, rest: bytes) -> None:
-        """Go on as if nobody had asked for another protocol, which is what RFC 9110 allows.
+    def _parse(self, data: bytes) -> bytes | None:
+        """Returns what is left where a request asks for another protocol than HTTP/1.1."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return data[upgrade.args[0] :]
+        return None
 
-        The parser takes a request that asks for one (Java's HTTP client does) to have no body, and would read the body
-        as the next request.
+    def _stay_with_http(self) -> None:
+        """Read the request's head again as if it had not asked, which is what RFC 9110 allows.
+
+        The parser takes a request that asks (Java's HTTP client does) to have no body, and would read the body as the
+        next request.
         """
-        while True:
-            if self.in_head:
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
-                self.parser.feed_data(self._head_without_upgrade())
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.parser.feed_data(self._head_without_upgrade())
 
     def _head_without_upgrade(self) -> bytes:
         lines = [self.scope["method"].encode(), b" ", self.url, b" HTTP/", self.scope["http_version"].encode(), b"\r\n"]
@@ -222,6 +224,8 @@ class Protocol(HttpToolsProtocol):
         if self.send_timer is not None:
             self.send_timer.cancel()
             self.send_timer = None
+        if self.transport.is_closing():  # what is left still waits for the client
+            self._expect_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()

@@ -259,6 +259,12 @@ def test_requests_in_a_row_are_answered_in_their_order(client: httpx.Client) -> 
     _is_refused(answers[-1], 400, "malformed_request")
 
 
+def _protocol(app: Any) -> Protocol:
+    config = uvicorn.Config(app, interface="asgi3", lifespan="off", log_config=None, ws="none")
+    config.load()
+    return Protocol(config, uvicorn.Server(config).server_state, {}, door=Door(Limits(), app))
+
+
 def test_whoever_leaves_is_noticed_by_the_request_that_runs_whatever_waits_behind_it() -> None:
     """uvicorn tells only the last one that came."""
     told: list[str] = []
@@ -271,12 +277,7 @@ def test_whoever_leaves_is_noticed_by_the_request_that_runs_whatever_waits_behin
             told.append(f"{scope['path']} {(await receive())['type']}")
 
     async def run() -> None:
-        config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
-        config.load()
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Protocol(config, uvicorn.Server(config).server_state, {}, door=Door(Limits(), app)), "127.0.0.1", 0
-        )
+        server = await asyncio.get_running_loop().create_server(lambda: _protocol(app), "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(b"GET /first HTTP/1.1\r\nhost: x\r\n\r\nGET /second HTTP/1.1\r\nhost: x\r\n\r\n")
         await asked.wait()
@@ -319,6 +320,36 @@ def test_another_protocol_is_not_spoken_and_the_body_is_read(wanted: bytes, clie
         first, second = _ask(client, *parts)
         assert (first.status, "text: must be a text" in first.body["error"]["message"]) == (422, True)
         assert second.body == {"status": "ok"}
+
+
+def test_asking_for_another_protocol_is_no_way_around_the_limits(client: httpx.Client) -> None:
+    wanted = GET + b"connection: upgrade\r\nupgrade: h2c\r\n"
+    for more in (b"x-a: b\r\n" * 100, b"x-a: " + b"a" * 33_000 + b"\r\n"):
+        (answer,) = _ask(client, wanted + more + b"\r\n")
+        _is_refused(answer, 431, "head_too_large")
+    answers = _ask(client, (wanted + b"\r\n") * 3_000)
+    _is_refused(answers[-1], 429, "overloaded")
+
+
+def test_what_waits_for_a_client_when_its_connection_closes_does_not_wait_for_ever() -> None:
+    """The transport says that it can take more when little is left, and a client may stop reading just then."""
+
+    class Closing(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return True
+
+    async def run() -> None:
+        protocol = _protocol(None)
+        protocol.connection_made(Closing())
+        protocol.pause_writing()
+        first = protocol.send_timer
+        protocol.resume_writing()
+        assert first is not None and first.cancelled()
+        assert protocol.send_timer is not None and not protocol.send_timer.cancelled()
+        protocol.connection_lost(OSError())
+        assert protocol.send_timer is None
+
+    asyncio.run(run())
 
 
 def test_old_and_long_ways_of_asking_are_answered(client: httpx.Client) -> None:
