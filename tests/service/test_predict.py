@@ -144,6 +144,8 @@ def test_the_models_are_described(serving: httpx.Client) -> None:
     assert serving.get("/models").json() == {
         "model": "review-stars",
         "serving": "tiny-1",
+        "production": "tiny-1",
+        "problem": None,
         "versions": [{"version": "tiny-1", "state": "serving"}],
     }
     model = serving.get("/models/tiny-1").json()
