@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 import os
@@ -94,7 +95,8 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored in the background
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         while not (found := re.search(r"^(\d+)\n", _text(tmp_path / "log"), re.MULTILINE)):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
