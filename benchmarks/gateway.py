@@ -1,38 +1,51 @@
-"""What the gateway costs: time added to a call of TorchServe, memory, and seconds from `stars up` to the first answer.
+"""What the gateway costs: time added to a call of TorchServe, CPU, memory, and seconds to the first answer.
 
-    python -m benchmarks.gateway [--store STORE] [--rate 20] [--seconds 30]
+    python -m benchmarks.gateway [--store STORE] [--rate 20] [--seconds 30] [--pairs 300]
 
-Starts `stars up` on a store and asks single reviews at a fixed rate, in turns of a few seconds directly at TorchServe
-and through the gateway, so that both see the same machine. Needs a machine that is otherwise idle.
+Starts `stars up` on a store. The time that the gateway adds is measured on pairs: the same review is asked directly at
+TorchServe and through the gateway, one right after the other and each first in every second pair, with nothing else in
+flight. The difference belongs to that pair; its median is given with a 95 % bootstrap interval. Quantiles of two
+separate distributions cannot be subtracted: their difference is no request's.
+
+The table of a fixed rate shows what both ways take where requests meet, in turns of a few seconds, so that both see the
+same machine. Needs a machine that is otherwise idle.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import json
-import socket
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import cycle, islice
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
-import psutil
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "reviews.tsv"
-TURN_SECONDS = 5
-READY_SECONDS = 180
+from benchmarks.running import Service, examples, stars_up
 
-Body = Callable[[dict[str, str]], dict[str, Any]]
+TURN_SECONDS = 5
+WARM_UP = 20
+RESAMPLES = 2000
+
+
+class Way(NamedTuple):
+    """Where a review is asked about, and how."""
+
+    url: str
+    headers: dict[str, str]
+    body: Callable[[dict[str, str]], dict[str, Any]]
+
+
+class Pairs(NamedTuple):
+    """Milliseconds by pair: directly, through the gateway, and in the gateway beside its call of TorchServe."""
+
+    direct: np.ndarray
+    through: np.ndarray
+    beside: np.ndarray
 
 
 def main() -> None:
@@ -40,107 +53,104 @@ def main() -> None:
     parser.add_argument("--store", default=None, help="where the release is [the bundled one]")
     parser.add_argument("--rate", type=float, default=20, help="requests a second")
     parser.add_argument("--seconds", type=float, default=30, help="seconds of each way")
+    parser.add_argument("--pairs", type=int, default=300, help="reviews asked about in both ways")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, socket.create_server(("127.0.0.1", 0)) as probe:
-        home, port = Path(folder), probe.getsockname()[1]
-        probe.close()
-        started = time.perf_counter()
-        words = ["up", "--no-worker", "--home", str(home), "--port", str(port)]
-        words += ["--store", args.store] if args.store else []
-        process = subprocess.Popen([sys.executable, "-m", "contracts.cli", *words], stdout=subprocess.DEVNULL)
-        try:
-            version = wait_ready(process, f"http://127.0.0.1:{port}")
-            first = time.perf_counter() - started
-            torchserve = json.loads((home / "torchserve" / "endpoints.json").read_text())["inference"]
-            ways: dict[str, tuple[str, Body]] = {
-                "TorchServe": (f"{torchserve}/predictions/review-stars/{version}", lambda each: {"reviews": [each]}),
-                "gateway": (f"http://127.0.0.1:{port}/predict", lambda each: each),
-            }
-            before = seconds_of(process)
-            measured = asyncio.run(in_turns(ways, args.rate, args.seconds))
-            after = seconds_of(process)
-            report(measured, args.rate, first, process, after.get("gateway", 0) - before.get("gateway", 0))
-        finally:
-            process.terminate()
-            process.wait()
+    with stars_up(args.store) as service:
+        direct = Way(*service.torchserve(), lambda each: {"reviews": [each]})
+        through = Way(f"{service.url}/predict", {}, lambda each: each)
+        pairs = asyncio.run(in_pairs(direct, through, args.pairs))
+        before = gateway_seconds(service)
+        measured = asyncio.run(in_turns({"TorchServe": direct, "gateway": through}, args.rate, args.seconds))
+        cpu = (gateway_seconds(service) - before) / len(measured["gateway"])
+        report(pairs, measured, args.rate, cpu, service)
 
 
-def wait_ready(process: subprocess.Popen[bytes], url: str) -> str:
-    """The version that serves, after its first answer."""
-    until = time.monotonic() + READY_SECONDS
-    with httpx.Client(timeout=30, trust_env=False) as client:
-        while time.monotonic() < until and process.poll() is None:
-            try:
-                answer = client.post(f"{url}/predict", json={"text": "Works."})
-                if answer.status_code == 200:
-                    return str(answer.json()["version"])
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-    sys.exit("stars up did not start: run it by itself to see why")
+async def in_pairs(direct: Way, through: Way, count: int) -> Pairs:
+    """One review after the other in both ways. Both connections are warm when it counts."""
+    rows = []
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        for at, review in enumerate(islice(reviews(), WARM_UP + count)):
+            took = {}
+            for way in (direct, through) if at % 2 else (through, direct):
+                took[way.url], answer = await ask(client, way, review)
+                if way is through:
+                    timing = server_timing(answer)
+            if at >= WARM_UP:
+                rows.append((took[direct.url], took[through.url], timing["total"] - timing["model"]))
+    return Pairs(*np.array(rows).T)
 
 
-async def in_turns(ways: dict[str, tuple[str, Body]], rate: float, seconds: float) -> dict[str, list[float]]:
-    """Milliseconds of every request, by way."""
-    with EXAMPLES.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        texts = [row["review_body"] for row in rows if (row.get("review_body") or "").strip()]
-    reviews = cycle({"text": text[:20_000]} for text in texts)
+async def in_turns(ways: dict[str, Way], rate: float, seconds: float) -> dict[str, list[float]]:
+    """Milliseconds of every request at a fixed rate, by way."""
+    stream = reviews()
     measured: dict[str, list[float]] = {name: [] for name in ways}
     async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-
-        async def ask(url: str, body: dict[str, Any]) -> float:
-            started = time.perf_counter()
-            (await client.post(url, json=body)).raise_for_status()
-            return (time.perf_counter() - started) * 1000
-
-        turn = round(rate * TURN_SECONDS)
         for _ in range(max(1, round(seconds / TURN_SECONDS))):
-            part = list(islice(reviews, turn))  # the same ones for every way
-            for name, (url, body) in ways.items():
+            part = list(islice(stream, round(rate * TURN_SECONDS)))  # the same ones for every way
+            for name, way in ways.items():
                 tasks = []
                 for review in part:
-                    tasks.append(asyncio.create_task(ask(url, body(review))))
+                    tasks.append(asyncio.create_task(ask(client, way, review)))
                     await asyncio.sleep(1 / rate)
-                measured[name] += await asyncio.gather(*tasks)
+                measured[name] += [took for took, _ in await asyncio.gather(*tasks)]
     return measured
 
 
-def seconds_of(process: subprocess.Popen[bytes]) -> dict[str, float]:
-    """CPU seconds used so far, by program."""
-    return {name: sum(each.cpu_times()[:2]) for name, each in programs(process)}
+async def ask(client: httpx.AsyncClient, way: Way, review: dict[str, str]) -> tuple[float, httpx.Response]:
+    started = time.perf_counter()
+    answer = (await client.post(way.url, json=way.body(review), headers=way.headers)).raise_for_status()
+    return (time.perf_counter() - started) * 1000, answer
 
 
-def programs(process: subprocess.Popen[bytes]) -> list[tuple[str, psutil.Process]]:
-    """The processes below `stars up`, named."""
-    names = {"ModelServer": "TorchServe's Java", "-m service": "gateway", "model_service_worker": "TorchServe's worker"}
-    found = []
-    for each in psutil.Process(process.pid).children(recursive=True):
-        line = " ".join(each.cmdline())
-        found += [(name, each) for word, name in names.items() if word in line]
-    return found
+def reviews() -> cycle[dict[str, str]]:
+    return cycle([{"text": text} for text in examples()])
 
 
-def report(
-    measured: dict[str, list[float]], rate: float, first: float, process: subprocess.Popen[bytes], cpu_seconds: float
-) -> None:
+def server_timing(answer: httpx.Response) -> dict[str, float]:
+    """Milliseconds by name."""
+    parts = (part.partition(";dur=") for part in answer.headers["server-timing"].split(", "))
+    return {name: float(ms) for name, _, ms in parts}
+
+
+def gateway_seconds(service: Service) -> float:
+    """CPU seconds that the gateway has used so far."""
+    return sum(sum(each.cpu_times()[:2]) for name, each in service.processes() if name == "gateway")
+
+
+def added(pairs: Pairs) -> tuple[float, float, float]:
+    """Milliseconds that the gateway adds: the median of the pairs' differences and its 95 % bootstrap interval."""
+    differences = pairs.through - pairs.direct
+    draws = np.random.default_rng(0).choice(differences, (RESAMPLES, len(differences)))
+    low, high = np.quantile(np.median(draws, axis=1), (0.025, 0.975))
+    return float(np.median(differences)), float(low), float(high)
+
+
+def report(pairs: Pairs, measured: dict[str, list[float]], rate: float, cpu: float, service: Service) -> None:
     console = Console()
-    table = Table("way", "requests", "p50 ms", "p95 ms", title=f"{rate:g} single reviews a second, in turns")
-    quantiles = {}
-    for name, values in measured.items():
-        cuts = statistics.quantiles(values, n=100)
-        quantiles[name] = (cuts[49], cuts[94])
-        table.add_row(name, str(len(values)), f"{cuts[49]:.2f}", f"{cuts[94]:.2f}")
-    (direct, through) = quantiles.values()
-    added = [f"{more - less:.2f}" for more, less in zip(through, direct, strict=True)]
-    table.add_row("the gateway adds", "", *added, style="bold")
+    table = Table("one review at a time", "p50 ms", "p95 ms", title=f"{len(pairs.direct)} pairs")
+    for name, values in (
+        ("directly at TorchServe", pairs.direct),
+        ("through the gateway", pairs.through),
+        ("in the gateway, beside its call of TorchServe", pairs.beside),
+    ):
+        p50, p95 = np.quantile(values, (0.5, 0.95))
+        table.add_row(name, f"{p50:.2f}", f"{p95:.2f}")
     console.print(table)
-    memory = Table("process", "MB resident")
-    for name, each in programs(process):
-        memory.add_row(name, f"{each.memory_info().rss / 1e6:.0f}")
-    console.print(memory)
-    console.print(f"gateway: {cpu_seconds * 1000 / len(measured['gateway']):.2f} ms of CPU a request")
-    console.print(f"stars up to the first answer: {first:.1f} s")
+    median, low, high = added(pairs)
+    console.print(
+        f"the gateway adds {median:.2f} ms to the same review (median, 95 % interval {low:.2f} to {high:.2f})"
+    )
+    table = Table("way", "requests", "p50 ms", "p95 ms", title=f"{rate:g} single reviews a second, in turns")
+    for name, took in measured.items():
+        p50, p95 = np.quantile(took, (0.5, 0.95))
+        table.add_row(name, str(len(took)), f"{p50:.2f}", f"{p95:.2f}")
+    console.print(table)
+    table = Table("process", "MB resident")
+    for name, each in service.processes():
+        table.add_row(name, f"{each.memory_info().rss / 1e6:.0f}")
+    console.print(table)
+    console.print(f"gateway: {cpu * 1000:.2f} ms of CPU a request")
+    console.print(f"stars up to the first answer: {service.seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import json
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from itertools import cycle
@@ -24,10 +20,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.gateway import EXAMPLES, wait_ready
+from benchmarks.running import examples, read_answer, request, stars_up
 
+PATIENCE_SECONDS = 60.0
 Seen = dict[str, list[float]]
-"""Seconds until the answer, by status. A connection that failed is "cut"."""
+"""Seconds until the answer, by status. A connection that failed is "cut", one without an answer in time "silent"."""
 
 
 def main() -> None:
@@ -37,20 +34,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="seconds for each number of clients")
     parser.add_argument("--impatient", action="store_true", help="ask again at once after a 429")
     args = parser.parse_args()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    seen: dict[int, Seen] = {}
-    with tempfile.TemporaryDirectory(prefix="bench-") as home:
-        words = ["up", "--no-worker", "--home", home, "--port", str(port)]
-        words += ["--store", args.store] if args.store else []
-        process = subprocess.Popen([sys.executable, "-m", "contracts.cli", *words], stdout=subprocess.DEVNULL)
-        try:
-            wait_ready(process, f"http://127.0.0.1:{port}")
-            for clients in args.clients:
-                seen[clients] = asyncio.run(crowd(port, clients, args.seconds, args.impatient))
-        finally:
-            process.terminate()
-            process.wait()
+    with stars_up(args.store) as service:
+        seen = {each: asyncio.run(crowd(service.port, each, args.seconds, args.impatient)) for each in args.clients}
     report(seen, args.seconds)
     if others := {status for each in seen.values() for status in each} - {"200", "429"}:
         sys.exit(f"answers other than 200 and 429: {', '.join(sorted(others))}")
@@ -59,38 +44,28 @@ def main() -> None:
 async def crowd(port: int, clients: int, seconds: float, impatient: bool) -> Seen:
     """What so many clients see who all begin at once."""
     seen: Seen = defaultdict(list)
-    bodies = cycle(requests())
+    bodies = cycle(request(json.dumps({"text": text}).encode()) for text in examples())
     until = time.perf_counter() + seconds
 
     async def ask() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        sent = time.perf_counter()
         try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
             while (sent := time.perf_counter()) < until:
                 writer.write(next(bodies))
-                head = await reader.readuntil(b"\r\n\r\n")
-                headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
-                await reader.readexactly(int(headers[b"content-length"]))
-                status = head.split(b" ", 2)[1].decode()
-                seen[status].append(time.perf_counter() - sent)
-                if status == "429" and not impatient:
-                    await asyncio.sleep(float(headers[b"retry-after"]))
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    answer = await read_answer(reader)
+                seen[str(answer.status)].append(time.perf_counter() - sent)
+                if answer.status == 429 and not impatient:
+                    await asyncio.sleep(float(answer.headers["retry-after"]))
+            writer.close()
+        except TimeoutError:
+            seen["silent"].append(time.perf_counter() - sent)
         except (OSError, asyncio.IncompleteReadError):
             seen["cut"].append(time.perf_counter() - sent)
-        finally:
-            writer.close()
 
     await asyncio.gather(*(ask() for _ in range(clients)))
     return seen
-
-
-def requests() -> list[bytes]:
-    """The examples' reviews as whole HTTP requests, so that asking costs the machine little."""
-    with EXAMPLES.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        texts = [row["review_body"] for row in rows if (row["review_body"] or "").strip()]
-    bodies = [json.dumps({"text": text}).encode() for text in texts]
-    head = "POST /predict HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n"
-    return [head.format(len(body)).encode() + body for body in bodies]
 
 
 def report(seen: dict[int, Seen], seconds: float) -> None:
