@@ -7,7 +7,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet 
 HEED_CTRL_C := trap 'exit 0' INT;
 
 .DEFAULT_GOAL := help
-.PHONY: help up test setup bench examples lock clean
+.PHONY: help up test setup bench soak examples lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ setup:  ## Make .venv with everything: serving, training, AWS, development
 
 bench: setup  ## Print the tables behind every speed claim, in a quarter of an hour on an idle machine
 	@for each in serve gateway overload train; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
+
+soak: setup  ## Five minutes of good, worst and hostile requests at once
+	$(BIN)/python -m benchmarks.soak
 
 examples:  ## Write the documented answers anew, as the bundled release gives them
 	$(BIN)/python -m tools.examples
