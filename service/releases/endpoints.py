@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 
-from service.auth import require_admin
-from service.errors import responses
+from service.auth import is_admin, require_admin
+from service.errors import message_of, responses
 from service.gateway import GatewayOf
 from service.predict.schemas import ONE
 from service.releases.schemas import Changed, ModelDetail, Models, ModelSummary, State
@@ -23,14 +23,16 @@ CHANGE_ERRORS = responses("unauthorized", "forbidden", "not_found", "conflict", 
 
 
 @router.get("/models", response_model=Models, summary="The releases in the store", responses=responses("not_ready"))
-async def models(gateway: GatewayOf) -> Models:
+async def models(request: Request, gateway: GatewayOf) -> Models:
+    """The admin key, where it is sent, brings the whole `problem`: a reason can name paths of this machine."""
     releases = gateway.releases
+    behind = releases.behind
     versions = [ModelSummary(version=each, state=_state(releases, each)) for each in await releases.versions()]
     return Models(
         model=gateway.settings.name,
         serving=releases.current,
         production=releases.production,
-        problem=releases.problem,
+        problem=f"{behind.what}: {message_of(behind.error, is_admin(request))}" if behind else None,
         versions=versions,
     )
 

@@ -56,7 +56,8 @@ class Behind(NamedTuple):
     """Why what production points at is not in service, and when it is tried again (monotonic seconds)."""
 
     version: str | None
-    reason: str
+    what: str
+    error: StarsError
     again: float
 
 
@@ -98,9 +99,9 @@ class Releases:
         return self._production.version if self._production else None
 
     @property
-    def problem(self) -> str | None:
-        """Why what production points at is not in service, in a sentence."""
-        return self._behind.reason if self._behind else None
+    def behind(self) -> Behind | None:
+        """Why what production points at is not in service; None while it is."""
+        return self._behind
 
     def serving(self) -> Serving:
         """The release to send requests to. Raises NotServing with the reason while there is none."""
@@ -225,7 +226,7 @@ class Releases:
         try:
             channel = await run_sync(self._read_production, abandon_on_cancel=True)
         except StarsError as error:
-            self._fall_behind(None, f"the production channel cannot be read: {error}", RETRY_SECONDS)
+            self._fall_behind(None, "the production channel cannot be read", error, RETRY_SECONDS)
             return
         if self._change.locked() or self._changes != changes:
             return  # what was read may be older than what has happened meanwhile
@@ -240,13 +241,15 @@ class Releases:
             async with self._changing():
                 await self._swap(await self._loader.load(channel.version), channel)
         except StarsError as error:
-            reason = f"production points at {channel.version}, which could not be brought into service: {error}"
-            self._fall_behind(channel.version, reason, BAD_SECONDS if isinstance(error, BAD) else RETRY_SECONDS)
+            what = f"production points at {channel.version}, which could not be brought into service"
+            seconds = BAD_SECONDS if isinstance(error, BAD) else RETRY_SECONDS
+            self._fall_behind(channel.version, what, error, seconds)
 
-    def _fall_behind(self, version: str | None, reason: str, seconds: float) -> None:
-        if self._behind is None or self._behind[:2] != (version, reason):
-            log.warning("release_not_followed", version=version, serving=self.current, reason=reason)
-        self._behind = Behind(version, reason, monotonic() + seconds)
+    def _fall_behind(self, version: str | None, what: str, error: StarsError, seconds: float) -> None:
+        known = self._behind
+        if known is None or (known.what, str(known.error)) != (what, str(error)):
+            log.warning("release_not_followed", version=version, serving=self.current, reason=f"{what}: {error}")
+        self._behind = Behind(version, what, error, monotonic() + seconds)
 
     async def _promote(self, version: str, by: str, expect: str | None) -> Manifest:
         kept = {self.current, self.previous}

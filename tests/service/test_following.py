@@ -117,7 +117,7 @@ def test_gateways_follow_whoever_moves_the_channel(store: FileStore, world: Call
             promote(store, "blue")
             await until(lambda: one.serves("blue") and other.serves("blue"))
             await until(lambda: set(one.backend.models) == {"blue", "green"})
-            assert one.releases.previous == "green" and one.releases.problem is None
+            assert one.releases.previous == "green" and one.releases.behind is None
             await one.releases.rollback("admin")
             assert one.serves("green") and production(store) == ("green", "blue")
             await until(lambda: other.serves("green"))
@@ -244,11 +244,11 @@ def test_a_release_that_fails_its_checks_leaves_the_old_one_and_is_told(
         async with world() as [gateway]:
             with capture_logs() as logs:
                 promote(store, "wrong")
-                await until(lambda: gateway.releases.problem is not None)
+                await until(lambda: gateway.releases.behind is not None)
                 await asyncio.sleep(0.3)  # some polls
                 assert gateway.serves("red")
-                assert "production points at wrong" in gateway.releases.problem
-                assert "golden prediction 1" in gateway.releases.problem
+                assert gateway.releases.behind.what.startswith("production points at wrong")
+                assert "golden prediction 1" in str(gateway.releases.behind.error)
                 assert (gateway.releases.production, gateway.releases.previous) == ("wrong", "red")
                 assert gateway.backend.loads.count("wrong") == 1, "not at every poll"
                 assert b"stars_release_behind 1.0" in gateway.metrics.render()
@@ -256,7 +256,7 @@ def test_a_release_that_fails_its_checks_leaves_the_old_one_and_is_told(
             assert set(gateway.backend.models) == {"red"}
             promote(store, "green")
             await until(lambda: gateway.serves("green"))
-            assert gateway.releases.problem is None
+            assert gateway.releases.behind is None
             assert b"stars_release_behind 0.0" in gateway.metrics.render()
 
     run(scenario)
@@ -290,14 +290,14 @@ def test_a_store_that_is_down_is_told_and_stops_no_answer(
         async with world() as [gateway]:
             real = FileStore.read
             monkeypatch.setattr(FileStore, "read", unavailable)
-            await until(lambda: gateway.releases.problem is not None)
-            assert "cannot be read" in gateway.releases.problem and gateway.serves("red")
+            await until(lambda: gateway.releases.behind is not None)
+            assert "cannot be read" in gateway.releases.behind.what and gateway.serves("red")
             monkeypatch.setattr(FileStore, "read", real)
-            await until(lambda: gateway.releases.problem is None)
+            await until(lambda: gateway.releases.behind is None)
             (store.folder / CHANNEL).write_text("damaged")
-            await until(lambda: "damaged" in str(gateway.releases.problem))
+            await until(lambda: "damaged" in str(gateway.releases.behind))
             (store.folder / CHANNEL).unlink()
-            await until(lambda: gateway.releases.problem is None)
+            await until(lambda: gateway.releases.behind is None)
             assert gateway.serves("red")
 
     run(scenario)

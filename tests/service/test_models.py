@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,3 +93,22 @@ def test_a_flood_of_questions_walks_no_store(client: httpx.Client, monkeypatch: 
     with ThreadPoolExecutor(4) as pool:
         statuses = pool.map(lambda n: client.get(f"/models/nope-{n}").status_code, range(20))
     assert set(statuses) == {404}
+
+
+def test_why_production_is_not_served_is_told_in_full_to_the_keys_holder_only(
+    client: httpx.Client, admin: dict[str, str], tmp_path: Path
+) -> None:
+    """The sister that came with following the channel: its reason named the store."""
+    channel = tmp_path / "store/channels/review-stars/production.json"
+    channel.parent.mkdir(parents=True)
+    channel.write_text("{")
+
+    def problem(headers: dict[str, str] | None = None) -> str:
+        return client.get("/models", headers=headers).json()["problem"] or ""
+
+    until = time.monotonic() + 60
+    while not problem():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert "damaged" in problem(admin) and "file:" in problem(admin)
+    assert "cannot be read" in problem() and "file:" not in problem() and str(tmp_path) not in problem()
