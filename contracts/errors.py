@@ -23,7 +23,9 @@ StarsError
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class StarsError(Exception):
@@ -112,3 +114,9 @@ class DeadlineExceeded(BackendError):
 
 class MachineError(StarsError):
     """The machine lacks something that the program needs: Java, a free port, disk space."""
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an exception came from, innermost last, without its message, which may quote a review."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]

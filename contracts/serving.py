@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from contracts.errors import ConfigError, MachineError
 from contracts.manifest import MANIFEST, FileEntry
@@ -21,6 +21,10 @@ HANDLER = "torchserve.handler"
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", MANIFEST)
 """The files of a release that a worker reads; nothing else of it comes near TorchServe."""
+
+
+Unfamiliar = Literal["script", "language"]
+"""What about a text is outside the training, so that its stars mean little: another script, or another language."""
 
 
 class ReviewItem(TypedDict):
@@ -40,11 +44,12 @@ class PredictionRequest(TypedDict):
 
 
 class Prediction(TypedDict):
-    """A review's five raw logits (one star to five), and how much of it the model read."""
+    """A review's five raw logits (one star to five), how much of it the model read, and whether it knows such text."""
 
     logits: list[float]
     tokens: int
     truncated: bool
+    unfamiliar: Unfamiliar | None
 
 
 class ItemError(TypedDict):

@@ -161,6 +161,12 @@ PROBLEMS = (
     ),
     Problem("internal", 500, "A mistake of ours. The log has the request id."),
     Problem(
+        "review_failed",
+        500,
+        "A mistake of ours over this one review; it fails again. The others of the request have their answers. The "
+        "model server's log says where.",
+    ),
+    Problem(
         "not_ready",
         503,
         "Something the answer needs is missing: the model is loading, or a server is down.",

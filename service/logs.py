@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
-from pathlib import Path
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
+
+from contracts.errors import places
 
 _SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -44,12 +44,6 @@ def configure() -> None:
     root.setLevel(logging.INFO)
     for name in ("httpx", "httpcore"):  # they log addresses
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def places(error: BaseException) -> list[str]:
-    """Where an exception came from, innermost last, without its message."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def _places_only(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

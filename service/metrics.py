@@ -46,6 +46,12 @@ class Metrics:
         self._truncated = Counter(
             "stars_truncated_total", "Predicted reviews that were over the token limit.", registry=self._registry
         )
+        self._unfamiliar = Counter(
+            "stars_unfamiliar_total",
+            "Predicted reviews in a script or a language outside the training.",
+            ["by"],
+            registry=self._registry,
+        )
         self._serving = Gauge(
             "stars_release_serving", "1 for the release in service.", ["version"], registry=self._registry
         )
@@ -74,6 +80,8 @@ class Metrics:
         self._stars.labels(str(scores.logits.index(max(scores.logits)) + 1)).inc()
         if scores.truncated:
             self._truncated.inc()
+        if scores.unfamiliar is not None:
+            self._unfamiliar.labels(scores.unfamiliar).inc()
 
     def serves(self, version: str | None) -> None:
         """`version` is the release in service from now on; None while there is none."""

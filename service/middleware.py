@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contracts.errors import places
 from service.errors import ClientLeft, NotServing, error_response, problem_of, refuse
-from service.logs import places
 from service.metrics import Metrics
 
 CLIENT_LEFT = 499

@@ -1,7 +1,8 @@
 """What TorchServe calls. It is found by this module's name in the installed package: a release holds no code.
 
 TorchServe takes the one class that is defined here, makes one of it in each worker, calls `initialize` once and then
-`handle` with a batch of HTTP requests, each holding a list of reviews.
+`handle` with a batch of HTTP requests, each holding a list of reviews. Clients who know nothing of each other meet in
+such a batch, so whatever goes wrong over one review, foreseen or not, becomes that review's own error.
 """
 
 from __future__ import annotations
@@ -11,23 +12,29 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from contracts.errors import ReviewError
+from contracts.isolation import alone
 from contracts.review import Review, segments
 from contracts.tokens import Encoded, ReviewEncoder
-from torchserve.engine import Engine
+from torchserve.engine import Engine, Logits
+from torchserve.language import Language
 from torchserve.model import load_model
 from torchserve.wire import EXPIRED, failed, read_reviews
 
 if TYPE_CHECKING:
     from ts.context import Context
 
-    from contracts.serving import FailedPrediction, Prediction, PredictionResponse
+    from contracts.serving import FailedPrediction, Prediction, PredictionResponse, Unfamiliar
 
 log = logging.getLogger(__name__)
+
+
+# A review as the model reads it, and what about it is outside the training. No class: TorchServe wants one only here.
+Readable: TypeAlias = "tuple[Encoded, Unfamiliar | None]"
 
 
 class ReviewHandler:
@@ -35,11 +42,13 @@ class ReviewHandler:
 
     encoder: ReviewEncoder
     engine: Engine
+    language: Language
 
     def initialize(self, context: Context) -> None:
         """Load the release in the model's folder and warm it up. Raises ModelError when it cannot be loaded."""
         started = perf_counter()
         self.encoder, self.engine = load_model(Path(context.system_properties["model_dir"]))
+        self.language = Language()
         loaded = perf_counter()
         self.engine.warm_up()
         log.info("model loaded in %.1f s, warm after %.1f s", loaded - started, perf_counter() - started)
@@ -50,9 +59,9 @@ class ReviewHandler:
         """Answer each request of the batch; one that cannot be read gets status 400, one that comes too late 504."""
         requests = [self.parse(each) for each in data]
         reviews = [review for request in requests if isinstance(request, list) for review in request]
-        encoded = self.tokenise(reviews)
+        readable = self.tokenise(reviews)
         started = perf_counter()
-        predictions = iter(self.infer(encoded))
+        predictions = iter(self.infer(readable))
         milliseconds = (perf_counter() - started) * 1000
         answers = []
         for index, request in enumerate(requests):
@@ -68,36 +77,55 @@ class ReviewHandler:
 
     def parse(self, request: dict[str, Any]) -> list[Review | ReviewError] | ReviewError:
         """The reviews of one HTTP request, or why it holds none."""
-        try:
-            return read_reviews(request.get("body", request.get("data")))
-        except ReviewError as error:
-            return error
+        return alone(read_reviews, request.get("body", request.get("data")))
 
-    def tokenise(self, reviews: Sequence[Review | ReviewError]) -> list[Encoded | ReviewError]:
+    def tokenise(self, reviews: Sequence[Review | ReviewError]) -> list[Readable | ReviewError]:
         """Each review as token ids, or why it cannot be."""
-        return [self._encode(each) if isinstance(each, Review) else each for each in reviews]
+        return [alone(self._read, each) if isinstance(each, Review) else each for each in reviews]
 
-    def infer(self, encoded: Sequence[Encoded | ReviewError]) -> list[Prediction | FailedPrediction]:
-        """All reviews of the batch in one run of the engine."""
-        sound = [each for each in encoded if isinstance(each, Encoded)]
-        logits = iter(self.engine.infer(sound) if sound else np.empty((0, 5), np.float32))
-        return [_prediction(each, next(logits)) if isinstance(each, Encoded) else failed(each) for each in encoded]
+    def infer(self, readable: Sequence[Readable | ReviewError]) -> list[Prediction | FailedPrediction]:
+        """All reviews of the batch in one run of the engine, or one by one where it fails over one of them."""
+        found = iter(self._logits([each[0] for each in readable if not isinstance(each, ReviewError)]))
+        return [failed(each) if isinstance(each, ReviewError) else _prediction(*each, next(found)) for each in readable]
 
     def answer(self, document: PredictionResponse | FailedPrediction) -> bytes:
         """The body of one HTTP response."""
         return json.dumps(document, separators=(",", ":")).encode()
 
-    def _encode(self, review: Review) -> Encoded | ReviewError:
+    def _read(self, review: Review) -> Readable:
         text = segments(review.review_body, review.review_headline, review.product_category)
         if not text.second:
-            return ReviewError(
-                "the text is blank once control characters are out: send the review's text", "blank_text"
-            )
-        try:
-            return self.encoder.encode([text])[0]
-        except ReviewError as error:
-            return error
+            raise ReviewError("the text is blank once control characters are out: send the review's text", "blank_text")
+        return self.encoder.encode([text])[0], self.language.unfamiliar(text.second)
+
+    def _logits(self, reviews: Sequence[Encoded]) -> Sequence[Logits | ReviewError]:
+        """Five logits a review."""
+        if not reviews:
+            return []
+        together = alone(self.engine.infer, reviews)
+        if isinstance(together, ReviewError):
+            return [alone(self._logits_of_one, each) for each in reviews]
+        return [alone(_checked, each) for each in together]
+
+    def _logits_of_one(self, review: Encoded) -> Logits:
+        return _checked(self.engine.infer([review])[0])
 
 
-def _prediction(encoded: Encoded, logits: np.ndarray) -> Prediction:
-    return {"logits": logits.tolist(), "tokens": len(encoded.input_ids), "truncated": encoded.truncated}
+def _checked(logits: Logits) -> Logits:
+    # The gateway would have to refuse the whole request over a number that is none.
+    if not np.isfinite(logits).all():
+        raise ArithmeticError("logits that are no numbers")
+    return logits
+
+
+def _prediction(
+    encoded: Encoded, unfamiliar: Unfamiliar | None, logits: Logits | ReviewError
+) -> Prediction | FailedPrediction:
+    if isinstance(logits, ReviewError):
+        return failed(logits)
+    return {
+        "logits": logits.tolist(),
+        "tokens": len(encoded.input_ids),
+        "truncated": encoded.truncated,
+        "unfamiliar": unfamiliar,
+    }

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from contracts.errors import ReviewError
+from contracts.isolation import alone
 from contracts.limits import REVIEWS_LIMIT, TEXT_LIMIT
 from contracts.review import Review
 
@@ -30,7 +31,7 @@ def read_reviews(body: Any) -> list[Review | ReviewError]:
     reviews = document["reviews"]
     if not 1 <= len(reviews) <= REVIEWS_LIMIT:
         raise ReviewError(f"{len(reviews)} reviews in one request: send 1 to {REVIEWS_LIMIT}", kind="malformed")
-    return [_read_or_error(each) for each in reviews]
+    return [alone(_read, each) for each in reviews]
 
 
 def failed(error: ReviewError) -> FailedPrediction:
@@ -50,19 +51,19 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _read_or_error(item: Any) -> Review | ReviewError:
+def _read(item: Any) -> Review:
     if not isinstance(item, dict):
-        return ReviewError("a review must be an object with a text")
+        raise ReviewError("a review must be an object with a text")
     fields = {"text": item.get("text"), "title": item.get("title", ""), "category": item.get("category", "")}
     for name, value in fields.items():
         if not isinstance(value, str):
-            return ReviewError(f"the {name} must be a string")
+            raise ReviewError(f"the {name} must be a string")
         if len(value) > TEXT_LIMIT:
-            return ReviewError(f"the {name} has more than {TEXT_LIMIT} characters: shorten it", kind="text_too_long")
+            raise ReviewError(f"the {name} has more than {TEXT_LIMIT} characters: shorten it", kind="text_too_long")
         if not _is_unicode(value):
-            return ReviewError(f"the {name} holds half a surrogate pair, which is no character: encode it again")
+            raise ReviewError(f"the {name} holds half a surrogate pair, which is no character: encode it again")
     if not fields["text"].strip():
-        return ReviewError("the text is empty or blank: send the review's text", kind="blank_text")
+        raise ReviewError("the text is empty or blank: send the review's text", kind="blank_text")
     return Review(fields["text"], fields["title"], fields["category"])
 
 

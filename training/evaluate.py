@@ -166,12 +166,12 @@ def evaluate_release(
     reviews, skipped = read_labelled(data, limit)
     with TemporaryDirectory(prefix="stars-") as folder:
         release = find(reference, open_store(store) if store else None, Path(folder))
-        rows, logits = release_logits(release, reviews, progress)
+        rows, logits, unread = release_logits(release, reviews, progress)
     if len(rows) == 0:
         raise DataError(
             "every review is over the release's token limit, and it refuses such reviews: bring shorter ones"
         )
-    refused, reviews = len(reviews) - len(rows), reviews.take(rows)
+    reviews = reviews.take(rows)
     judged = judge(reviews, softmax(logits, release.manifest.temperature))
     metrics = judged.pop("metrics")
     return {
@@ -180,18 +180,20 @@ def evaluate_release(
         "ece_untempered": round(expected_calibration_error(reviews.stars, softmax(logits)), 6),
         "intervals": {name: [measured["low"], measured["high"]] for name, measured in metrics.items()},
         **judged,
-        "skipped": asdict(skipped) | {"too_many_tokens": refused},
+        "skipped": asdict(skipped) | {"too_many_tokens": 0} | unread,
         "model": release.manifest.name,
         "version": release.manifest.version,
         "temperature": release.manifest.temperature,
     }
 
 
-def release_logits(release: Release, reviews: LabelledReviews, progress: Progress | None = None) -> tuple[Ints, Floats]:
-    """The numbers of the rows that a release answers, and its raw logits for them."""
-    rows, encoded = answerable(release.encoder(), reviews.segments)
+def release_logits(
+    release: Release, reviews: LabelledReviews, progress: Progress | None = None
+) -> tuple[Ints, Floats, dict[str, int]]:
+    """The numbers of the rows that a release answers, its raw logits for them, and why it answers no others."""
+    rows, encoded, unread = answerable(release.encoder(), reviews.segments)
     logits = Predictor(release.folder).logits(encoded, progress)
-    return rows, logits
+    return rows, logits, unread
 
 
 def _part(report: Reporter, start: float, message: str) -> Progress:
@@ -218,7 +220,7 @@ def _production(config: Config, test: LabelledReviews, candidate: Floats) -> dic
         raise
     with TemporaryDirectory(prefix="stars-") as folder:
         release = find(version, store, Path(folder), config.name)
-        rows, logits = release_logits(release, test)
+        rows, logits, _ = release_logits(release, test)
     if len(rows) == 0:
         return None
     truth, ours, theirs = test.stars[rows], predicted_stars(candidate[rows]), predicted_stars(logits)

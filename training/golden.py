@@ -41,7 +41,7 @@ def golden_cases(predictor: Predictor, encoder: ReviewEncoder) -> Golden:
 
     Raises GateError when it refuses all of them.
     """
-    rows, encoded = answerable(
+    rows, encoded, _ = answerable(
         encoder, [segments(r.review_body, r.review_headline, r.product_category) for r in REVIEWS]
     )
     if not encoded:

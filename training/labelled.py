@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from contracts.errors import DataError, ReviewError
+from contracts.isolation import alone
 from contracts.review import Review, Segments, segments
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
 from training.folder import read_facts
@@ -49,7 +49,10 @@ class LabelledReviews:
     @classmethod
     def of(cls, reviews: Sequence[Review]) -> LabelledReviews:
         """Reviews that all have a star."""
-        texts = [segments(r.review_body, r.review_headline, r.product_category) for r in reviews]
+        return cls._of(reviews, [_text(review) for review in reviews])
+
+    @classmethod
+    def _of(cls, reviews: Sequence[Review], texts: list[Segments]) -> LabelledReviews:
         return cls(
             texts,
             np.array([review.star_rating for review in reviews], dtype=np.int64),
@@ -72,6 +75,10 @@ class LabelledReviews:
         )
 
 
+def _text(review: Review) -> Segments:
+    return segments(review.review_body, review.review_headline, review.product_category)
+
+
 @dataclass(frozen=True)
 class Skipped:
     """Rows that could not be judged. A row may have several reasons."""
@@ -86,13 +93,18 @@ def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[Labe
     Raises DataError for a file that is missing, damaged or without the needed columns, and when no row is good.
     """
     kept: list[Review] = []
+    texts: list[Segments] = []
     bad: list[list[str]] = []
     try:
         for review, reasons in chain.from_iterable(read_reviews(path) for path in find_files(paths)):
-            if review is None:
+            text = alone(_text, review) if review else None
+            if review is None or text is None:
                 bad.append(reasons)
+            elif isinstance(text, ReviewError):
+                bad.append([text.kind])
             else:
                 kept.append(review)
+                texts.append(text)
             if len(kept) == limit:
                 break
     except OSError as error:
@@ -101,22 +113,24 @@ def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[Labe
     if not kept:
         found = ", ".join(f"{count} {reason}" for reason, count in skipped.reasons.items()) or "no rows"
         raise DataError(f"no row can be judged ({found}): bring rows with a text and a star from 1 to 5")
-    return LabelledReviews.of(kept), skipped
+    return LabelledReviews._of(kept, texts), skipped
 
 
-def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, list[Encoded]]:
-    """The numbers of the texts that the encoder takes, and their tokens.
-
-    Under Truncation.ERROR those over the limit are left out, otherwise none.
-    """
-    rows, encoded = [], []
+def encode(encoder: ReviewEncoder, texts: Sequence[Segments]) -> list[Encoded | ReviewError]:
+    """Each text's tokens, or why it has none: over the limit under Truncation.ERROR, or a mistake of ours."""
     if encoder.truncation is not Truncation.ERROR:
-        return np.arange(len(texts)), encoder.encode(texts)
-    for row, text in enumerate(texts):
-        with suppress(ReviewError):
-            encoded += encoder.encode([text])
-            rows.append(row)
-    return np.array(rows, dtype=np.int64), encoded
+        together = alone(encoder.encode, texts)
+        if not isinstance(together, ReviewError):
+            return list(together)
+    return [alone(lambda text: encoder.encode([text])[0], text) for text in texts]
+
+
+def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, list[Encoded], dict[str, int]]:
+    """The numbers of the texts that the encoder takes, their tokens, and how many of the others there are by reason."""
+    found = encode(encoder, texts)
+    taken = {row: each for row, each in enumerate(found) if isinstance(each, Encoded)}
+    others = Counter(each.kind for each in found if isinstance(each, ReviewError))
+    return np.array([*taken], dtype=np.int64), [*taken.values()], dict(others)
 
 
 def prepared_encoder(prepare: Path) -> ReviewEncoder:

@@ -1,6 +1,6 @@
 """Labelled reviews to token ids: parse, quarantine, drop duplicates, split, balance, tokenise, with Spark.
 
-What a row becomes is decided by pure functions of the row (`parse_line`, `fraction`), so the result does not depend on
+What a row becomes is decided by pure functions of the row (`parse_bytes`, `fraction`), so the result does not depend on
 how Spark cuts the work. Splitting hashes the text, so one text is never in two splits; balancing hashes the review id
 under another salt, because the same salt would tie the two choices together.
 """
@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from contracts.errors import DataError, GateError
-from contracts.review import STARS, Segments, clean, segments
+from contracts.errors import DataError, GateError, ReviewError
+from contracts.isolation import alone
+from contracts.review import STARS, Review, Segments, clean, segments
 from contracts.stages import PrepareConfig
 from contracts.tokens import ReviewEncoder
 from training import base_model, stage
-from training.labelled import answerable
-from training.reading import HEADER, find_files, inspect, parse_line
+from training.labelled import encode
+from training.reading import HEADER_LINE, find_files, inspect, is_header, parse_bytes
 from training.spark import spark_session
 from training.stage import Reporter
 
@@ -35,6 +36,7 @@ SOURCES = (
     "training/prepare.py",
     "training/reading.py",
     "training/labelled.py",
+    "contracts/isolation.py",
     "contracts/review.py",
     "contracts/tokens.py",
 )
@@ -86,35 +88,50 @@ def assign_split(text_key: str, config: Config) -> str:
 def prepare_lines(lines: Iterable[bytes], encoder: ReviewEncoder, config: Config) -> list[dict[str, Any]]:
     """Raw lines as rows of `MAPPED_SCHEMA`, in order; a bad line has reasons and nothing else."""
     rows: list[dict[str, Any]] = []
-    good: list[tuple[dict[str, Any], Segments]] = []
+    good: list[dict[str, Any]] = []
     for line in lines:
-        review, reasons = parse_line(line.decode("utf-8", "replace"))
+        review, reasons = parse_bytes(line)
         row: dict[str, Any] = {"line": line, "reasons": reasons}
         rows.append(row)
         if review is None:
             continue
-        headline, body = clean(review.review_headline), clean(review.review_body)
-        normal = _LETTERS.sub(" ", f"{headline}\n{body}".casefold()).strip()
-        text_key = hashlib.sha256((normal or body).encode()).hexdigest()
-        split = assign_split(text_key, config)
-        dropped = split == "train" and fraction(review.review_id, "category") < config.category_dropout
-        category = "" if dropped else review.product_category
-        text = segments(review.review_body, review.review_headline, category)
-        row |= {"text_key": text_key, "split": split, "review_id": review.review_id}
-        row |= {"product_category": review.product_category, "star_rating": review.star_rating}
-        row |= {"body_words": len(body.split()), "first": text.first, "second": text.second}
-        good.append((row, text))
-    taken, tokens = answerable(encoder, [text for _, text in good])
-    for row, _ in good:
-        row["reasons"] = ["too_many_tokens"]
-    for at, encoded in zip(taken, tokens, strict=True):
-        good[at][0].update(reasons=[], **encoded._asdict())
+        columns = alone(lambda review: _columns(review, config), review)
+        if isinstance(columns, ReviewError):
+            row["reasons"] = [columns.kind]
+        else:
+            row |= columns
+            good.append(row)
+    for row, encoded in zip(good, encode(encoder, [Segments(r["first"], r["second"]) for r in good]), strict=True):
+        if isinstance(encoded, ReviewError):
+            row["reasons"] = [encoded.kind]
+        else:
+            row |= encoded._asdict()
     return rows
 
 
 def named_inputs(config: Config, inputs: Mapping[str, Path]) -> dict[str, Path]:
     """The base model, where its folder is not given: what is in it counts, not what it is called."""
     return {} if BASE_MODEL in inputs else {BASE_MODEL: base_model.locate(config.base_model)}
+
+
+def _columns(review: Review, config: Config) -> dict[str, Any]:
+    """What is known of a good row before its tokens."""
+    headline, body = clean(review.review_headline), clean(review.review_body)
+    normal = _LETTERS.sub(" ", f"{headline}\n{body}".casefold()).strip()
+    text_key = hashlib.sha256((normal or body).encode()).hexdigest()
+    split = assign_split(text_key, config)
+    dropped = split == "train" and fraction(review.review_id, "category") < config.category_dropout
+    text = segments(review.review_body, review.review_headline, "" if dropped else review.product_category)
+    return {
+        "text_key": text_key,
+        "split": split,
+        "review_id": review.review_id,
+        "product_category": review.product_category,
+        "star_rating": review.star_rating,
+        "body_words": len(body.split()),
+        "first": text.first,
+        "second": text.second,
+    }
 
 
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
@@ -136,7 +153,9 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     try:
         with spark_session("prepare", scratch) as spark:
             text = spark.read.text([str(file.path) for file in files], lineSep="\n")
-            counts, facts = _split_and_write(_map(text, lines, tokenizer, config), config, outputs, report)
+            mapped = _map(text, lines, tokenizer, config)
+            headers = [header for file in files for header in file.headers]
+            counts, facts = _split_and_write(mapped, headers, config, outputs, report)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if counts != lines:
@@ -155,7 +174,6 @@ def _map(text: DataFrame, count: int, tokenizer: Path, config: Config) -> DataFr
     from pyspark.sql import functions as f
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    header = HEADER.encode()
     name = tokenizer.name
     context = text.sparkSession.sparkContext
     context.addFile(str(tokenizer))
@@ -163,7 +181,8 @@ def _map(text: DataFrame, count: int, tokenizer: Path, config: Config) -> DataFr
     def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         encoder = ReviewEncoder(Path(SparkFiles.get(name)), config.token_limit, config.truncation)
         for batch in batches:
-            lines = (line for line in batch.column(0).to_pylist() if line and not _is_header(line, header))
+            # Which of the headers is a file's first line is not known here.
+            lines = (line for line in batch.column(0).to_pylist() if line and not is_header(line))
             yield pa.RecordBatch.from_pylist(prepare_lines(lines, encoder, config), schema=MAPPED_SCHEMA)
 
     # A .gz is one task however large, so its lines are spread before the work begins; each task costs a Python worker.
@@ -173,30 +192,44 @@ def _map(text: DataFrame, count: int, tokenizer: Path, config: Config) -> DataFr
     return lines.mapInArrow(rows, from_arrow_schema(MAPPED_SCHEMA))
 
 
-def _is_header(line: bytes, header: bytes) -> bool:
-    return line.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf") == header
+def flag_duplicates(mapped: DataFrame) -> DataFrame:
+    """Rows of `MAPPED_SCHEMA`; of good ones that share an id or a text all but the first get a reason."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as f
+
+    bad = f.size("reasons") > 0
+    # Bad rows have no key, and must not all meet in one task for that: they keep to where they come from. Nor is one of
+    # them ever the row that makes a good one a duplicate.
+    mapped = mapped.withColumn("apart", f.when(bad, f.xxhash64("line", f.spark_partition_id())))
+
+    def flag(rows: DataFrame, key: str, order: str, reason: str) -> DataFrame:
+        window = Window.partitionBy(key, "apart").orderBy(bad, order, f.xxhash64("line"))
+        again = ~bad & (f.row_number().over(window) > 1)
+        return rows.withColumn("reasons", f.when(again, f.array(f.lit(reason))).otherwise(f.col("reasons")))
+
+    rows = flag(flag(mapped, "review_id", "text_key", "duplicate_review_id"), "text_key", "review_id", "duplicate_text")
+    return rows.drop("apart")
 
 
-def _split_and_write(mapped: DataFrame, config: Config, outputs: Path, report: Reporter) -> tuple[int, dict[str, Any]]:
+def _split_and_write(
+    mapped: DataFrame, headers: Sequence[bytes], config: Config, outputs: Path, report: Reporter
+) -> tuple[int, dict[str, Any]]:
     from pyspark import StorageLevel
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
     bad = f.size("reasons") > 0
-
-    def flag(rows: DataFrame, key: str, order: str, reason: str) -> DataFrame:
-        # Bad rows come last, so that one of them is never the row that makes a good one a duplicate.
-        window = Window.partitionBy(key).orderBy(bad, order, f.xxhash64("line"))
-        again = ~bad & (f.row_number().over(window) > 1)
-        return rows.withColumn("reasons", f.when(again, f.array(f.lit(reason))).otherwise(f.col("reasons")))
-
-    rows = flag(flag(mapped, "review_id", "text_key", "duplicate_review_id"), "text_key", "review_id", "duplicate_text")
-    rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
+    rows = flag_duplicates(mapped).persist(StorageLevel.MEMORY_AND_DISK)
     exploded = rows.select(f.explode("reasons").alias("reason")).groupBy("reason").count().collect()
     reasons = {row["reason"]: row["count"] for row in exploded}
-    quarantined = rows.filter(bad).count()
+    quarantine = rows.filter(bad).select("line", "reasons")
+    quarantined = quarantine.count() + len(headers)
+    if headers:
+        reasons[HEADER_LINE] = len(headers)
+        again = [(bytearray(header), [HEADER_LINE]) for header in headers]
+        quarantine = quarantine.union(mapped.sparkSession.createDataFrame(again, quarantine.schema))
     report.progress(0.7, f"{quarantined:,} rows to the quarantine")
-    rows.filter(bad).select("line", "reasons").coalesce(1).write.mode("overwrite").parquet(str(outputs / "quarantine"))
+    quarantine.coalesce(1).write.mode("overwrite").parquet(str(outputs / "quarantine"))
     kept = rows.filter(~bad)
     grouped = kept.groupBy("split", "star_rating").count().collect()
     found = {(row["split"], row["star_rating"]): row["count"] for row in grouped}

@@ -9,20 +9,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import DataError
+from contracts.errors import DataError, ReviewError
+from contracts.isolation import alone
 from contracts.review import STARS, TSV_COLUMNS, Review, clean
 
 HEADER = "\t".join(TSV_COLUMNS)
+HEADER_LINE = "header_line"
+"""The reason against a header that is not the first line: files were put together by cat."""
+
 _AT = {name: i for i, name in enumerate(TSV_COLUMNS)}
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One input file. `sha256` is of the bytes as they lie on disk."""
+    """One input file. `sha256` is of the bytes as they lie on disk.
+
+    `lines` counts what follows the header and is not empty, `headers` are those of them that are the header again.
+    """
 
     path: Path
     sha256: str
     lines: int
+    headers: tuple[bytes, ...] = ()
 
 
 def parse_line(line: str, at: Mapping[str, int] = _AT) -> tuple[Review | None, list[str]]:
@@ -58,6 +66,22 @@ def parse_line(line: str, at: Mapping[str, int] = _AT) -> tuple[Review | None, l
         ),
         [],
     )
+
+
+def parse_bytes(line: bytes, at: Mapping[str, int] = _AT) -> tuple[Review | None, list[str]]:
+    """`parse_line` for a line as it lies on disk. Where that fails, which is a mistake of ours, it is a reason too."""
+    parsed = alone(lambda text: parse_line(text, at), line.decode("utf-8", "replace"))
+    return (None, [parsed.kind]) if isinstance(parsed, ReviewError) else parsed
+
+
+def bare(line: bytes) -> bytes:
+    """A line without the byte order mark and the carriage return that editors put around a header."""
+    return line.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf")
+
+
+def is_header(line: bytes) -> bool:
+    """Whether a line is the header of the Amazon reviews layout, wherever it stands."""
+    return line.startswith((b"\xef\xbb\xbf", HEADER[:1].encode())) and bare(line) == HEADER.encode()
 
 
 def find_files(data: Sequence[Path]) -> list[Path]:
@@ -98,7 +122,7 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 def inspect(path: Path) -> SourceFile:
     """Read a file once from end to end, so that what is wrong with it as a whole is said before any work is done."""
     lines = raw_lines(path)
-    header = next(lines, b"").rstrip(b"\r").removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    header = bare(next(lines, b"")).decode("utf-8", "replace")
     if header != HEADER:
         columns = header.split("\t")
         missing = [name for name in TSV_COLUMNS if name not in columns]
@@ -107,20 +131,27 @@ def inspect(path: Path) -> SourceFile:
             f"{path.name} does not start with the header of the Amazon reviews layout ({wrong}): "
             "its first line must name the 15 columns, tab-separated"
         )
-    count = sum(1 for line in lines if line)
-    if count == 0:
+    count = 0
+    headers = []
+    for line in lines:
+        count += line != b""
+        if is_header(line):
+            headers.append(line)
+    if count == len(headers):
         raise DataError(f"{path.name} holds a header and no reviews")
     with path.open("rb") as file:
-        return SourceFile(path, hashlib.file_digest(file, "sha256").hexdigest(), count)
+        return SourceFile(path, hashlib.file_digest(file, "sha256").hexdigest(), count, tuple(headers))
 
 
 def read_reviews(path: Path) -> Iterator[tuple[Review | None, list[str]]]:
     """Every line after the header as `parse_line` answers it, without Spark: for judging a release on a file.
 
-    The columns may stand in any order; star_rating and review_body are needed, the others used where they are.
+    The columns may stand in any order; star_rating and review_body are needed, the others used where they are. A line
+    that is the header again is put aside.
     """
     lines = raw_lines(path)
-    columns = next(lines, b"").rstrip(b"\r").removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").split("\t")
+    header = bare(next(lines, b""))
+    columns = header.decode("utf-8", "replace").split("\t")
     if missing := [name for name in ("star_rating", "review_body") if columns.count(name) != 1]:
         raise DataError(
             f"the first line of {path.name} does not name the column {' and '.join(missing)} once: "
@@ -129,4 +160,4 @@ def read_reviews(path: Path) -> Iterator[tuple[Review | None, list[str]]]:
     at = {name: i for i, name in enumerate(columns)}
     if len(at) < len(columns):
         raise DataError(f"the first line of {path.name} names a column twice: give each its own name")
-    return (parse_line(line.decode("utf-8", "replace"), at) for line in lines if line)
+    return ((None, [HEADER_LINE]) if bare(line) == header else parse_bytes(line, at) for line in lines if line)

@@ -8,14 +8,19 @@ from typing import NamedTuple, Protocol
 
 from contracts.errors import BackendUnavailable, ReviewError
 from contracts.review import Review
+from contracts.serving import Unfamiliar
 
 
 class Scores(NamedTuple):
-    """The model's view of one review: five raw logits (one star to five), and the tokens it read."""
+    """The model's view of one review: five raw logits (one star to five), and the tokens it read.
+
+    `unfamiliar` says what about the text is outside the training.
+    """
 
     logits: tuple[float, ...]
     tokens: int
     truncated: bool
+    unfamiliar: Unfamiliar | None = None
 
 
 class Scored(NamedTuple):

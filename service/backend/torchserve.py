@@ -1,7 +1,8 @@
 """TorchServe's HTTP APIs, as the gateway uses them.
 
 Predictions: POST /predictions/<model>/<version> with {"reviews": [{"text", "title", "category"}, …], "deadline"},
-answered by {"predictions": [{"logits": [5], "tokens", "truncated"} | {"error": {"type", "message"}}, …], "infer_ms"}.
+answered by {"predictions": [{"logits": [5], "tokens", "truncated", "unfamiliar"} | {"error": {"type", "message"}}, …],
+"infer_ms"}.
 Models: https://github.com/pytorch/serve/blob/v0.12.0/docs/management_api.md
 """
 
@@ -14,7 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 
@@ -28,7 +29,7 @@ from contracts.errors import (
     StarsError,
 )
 from contracts.review import STARS, Review
-from contracts.serving import PredictionRequest, WorkerSettings
+from contracts.serving import PredictionRequest, Unfamiliar, WorkerSettings
 from service.backend.keys import KeyFile, is_refused
 from service.backend.protocol import NotLoaded, Scored, Scores
 
@@ -222,7 +223,10 @@ def _scored(answer: dict[str, Any], expected: int) -> Scored:
         logits = tuple(float(logit) for logit in item["logits"])
         if len(logits) != len(STARS) or not all(map(math.isfinite, logits)):
             raise ValueError("logits are not five numbers")
-        items.append(Scores(logits, int(item["tokens"]), bool(item["truncated"])))
+        unfamiliar = item.get("unfamiliar")
+        if unfamiliar not in (None, *get_args(Unfamiliar)):
+            raise ValueError("not a word for what is unfamiliar")
+        items.append(Scores(logits, int(item["tokens"]), bool(item["truncated"]), unfamiliar))
     if len(items) != expected:
         raise ValueError("not one prediction a review")
     return Scored(items, float(answer["infer_ms"]))

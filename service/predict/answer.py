@@ -35,6 +35,7 @@ def answer(scores: Scores, temperature: float, model: str, version: str) -> dict
         "probabilities": {str(star): p for star, p in zip(STARS, chances, strict=True)},
         "truncated": scores.truncated,
         "tokens": scores.tokens,
+        "unfamiliar": scores.unfamiliar,
         "model": model,
         "version": version,
     }

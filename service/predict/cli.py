@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.errors import BackendUnavailable, ReviewError
+from contracts.review import LANGUAGE
 
 ASK_SECONDS = 30.0
 STDIN_BYTES = 1024 * 1024
@@ -39,6 +40,8 @@ def predict(
         typer.echo(f"  {star}  {'▇' * round(probability * 40):<40}  {probability:.1%}")
     if answer["truncated"]:
         typer.echo(f"  only {answer['tokens']} tokens of the text fit the model")
+    if answer["unfamiliar"]:
+        typer.echo(f"  the text looks like no {LANGUAGE}, which is all that the model knows: the stars mean little")
     typer.echo(f"  {answer['model']} {answer['version']}")
 
 

@@ -20,7 +20,7 @@ router = APIRouter(tags=["predict"])
 
 ERRORS = responses(
     "malformed_json", "body_too_slow", "body_too_large", "unsupported_media_type", "invalid_request", "blank_text",
-    "text_too_long", "too_many_tokens", "overloaded", "internal", "model_server_error", "not_ready",
+    "text_too_long", "too_many_tokens", "overloaded", "internal", "review_failed", "model_server_error", "not_ready",
     "deadline_exceeded",
 )  # fmt: skip
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.review import LANGUAGE
+from contracts.serving import Unfamiliar
 from service.errors import ErrorBody
 
 EXAMPLES: dict[str, dict[str, Any]] = json.loads(
@@ -25,7 +27,7 @@ class ReviewIn(BaseModel):
         extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [ONE["request"]]}
     )
 
-    text: str = Field(description="The review itself. Any language, but the model may know only some.")
+    text: str = Field(description=f"The review itself. The model knows {LANGUAGE}; see `unfamiliar` for the rest.")
     title: str | None = Field(None, description="Its headline, if it has one.")
     category: str | None = Field(None, description="What kind of product it is about, if known.")
 
@@ -51,6 +53,10 @@ class Answer(BaseModel):
     probabilities: dict[str, float] = Field(description='A probability for each of "1" to "5"; they add up to 1.')
     truncated: bool = Field(description="Whether some of the text was left out to stay within the token limit.")
     tokens: int = Field(description="Tokens that the model read.")
+    unfamiliar: Unfamiliar | None = Field(
+        description="Where not null, the stars mean little: the text seems to be in another script or language than "
+        f"the model was trained on, which is {LANGUAGE}. A hint: a text of fewer than four words gets none by language."
+    )
     model: str
     version: str = Field(description="The release that answered.")
 

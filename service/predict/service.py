@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from pydantic import ValidationError
 
 from contracts.errors import DeadlineExceeded, ReviewError
+from contracts.isolation import FAILED
 from contracts.manifest import Manifest
 from contracts.review import Review
 from contracts.validation import explain
@@ -74,9 +75,12 @@ def read_batch(body: dict[str, Any], limits: Limits) -> list[Review | ReviewErro
 
 
 def refuse_if_none_left(items: Sequence[object]) -> None:
-    """Raise InvalidRequest when every review of a batch is bad, with the first reasons."""
+    """Raise InvalidRequest when every review of a batch is bad, with the first reasons; or one that is our mistake."""
     errors = [item for item in items if isinstance(item, ReviewError)]
     if len(errors) == len(items):
+        for error in errors:
+            if error.kind == FAILED:
+                raise error
         reasons = "; ".join(f"reviews.{i}: {error}" for i, error in enumerate(errors[:3]))
         raise InvalidRequest(f"none of the {len(items)} reviews can be read: {reasons}")
 

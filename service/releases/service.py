@@ -23,11 +23,19 @@ from anyio.to_thread import run_sync
 
 from contracts import channels, release
 from contracts.channels import PRODUCTION, Channel
-from contracts.errors import BackendUnavailable, Conflict, GateError, ModelError, NotFound, ReleaseError, StarsError
+from contracts.errors import (
+    BackendUnavailable,
+    Conflict,
+    GateError,
+    ModelError,
+    NotFound,
+    ReleaseError,
+    StarsError,
+    places,
+)
 from contracts.manifest import DOCUMENT_LIMIT, Manifest, manifest_key
 from service.backend.protocol import Backend
 from service.errors import Busy, NoSuchVersion, NotServing
-from service.logs import places
 from service.metrics import Metrics
 from service.releases.listing import Listing
 from service.releases.loading import Loader

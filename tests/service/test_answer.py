@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.errors import ReviewError
+from contracts.isolation import FAILED
 from service.backend.protocol import Scores
+from service.errors import InvalidRequest, problem_of
 from service.predict.answer import answer, probabilities
+from service.predict.service import refuse_if_none_left
 
 LOGITS = st.lists(st.floats(-60, 60), min_size=5, max_size=5)
 
@@ -38,6 +42,18 @@ def test_an_answer_has_the_fields_of_the_contract() -> None:
         "probabilities": {str(star): pytest.approx(p, abs=0.5) for star, p in zip("12345", [0.1] * 5, strict=True)},
         "truncated": True,
         "tokens": 37,
+        "unfamiliar": None,
         "model": "review-stars",
         "version": "v1",
     }
+
+
+def test_a_batch_of_nothing_but_errors_is_the_clients_unless_one_is_ours() -> None:
+    """Fault 1: 422 would tell the client to mend what is no mistake of its own."""
+    theirs, ours = ReviewError("blank", kind="blank_text"), ReviewError("failed", kind=FAILED)
+    refuse_if_none_left([theirs, {"stars": 5}, ours])
+    with pytest.raises(InvalidRequest, match=r"reviews\.0: blank; reviews\.1: blank"):
+        refuse_if_none_left([theirs, theirs])
+    with pytest.raises(ReviewError) as caught:
+        refuse_if_none_left([theirs, ours])
+    assert problem_of(caught.value).status == 500

@@ -59,6 +59,7 @@ def test_predict_shows_examples_limits_and_all_that_can_go_wrong(document: dict[
     assert schemas["ReviewIn"]["properties"]["text"]["maxLength"] == 20_000
     assert schemas["BatchIn"]["properties"]["reviews"]["maxItems"] == 64
     Answer.model_validate(schemas["Answer"]["examples"][0])
+    assert set(schemas["Answer"]["examples"][0]) == set(schemas["Answer"]["required"])
 
 
 def test_a_retraining_is_described_as_it_answers(document: dict[str, Any]) -> None:

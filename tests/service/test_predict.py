@@ -9,12 +9,17 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from contracts.release import Release, publish
 from contracts.store import open_store
+from service.cli import app
 
 pytestmark = pytest.mark.slow
-FIELDS = {"stars", "expected_stars", "confidence", "probabilities", "truncated", "tokens", "model", "version"}
+FIELDS = {
+    *("stars", "expected_stars", "confidence", "probabilities"),
+    *("truncated", "tokens", "unfamiliar", "model", "version"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +130,18 @@ def test_any_text_within_the_limits_is_answered(text: str, serving: httpx.Client
 def test_a_long_review_says_that_it_was_truncated(serving: httpx.Client) -> None:
     answer = serving.post("/predict", json={"text": "Never again. " * 500}).json()
     assert (answer["truncated"], answer["tokens"]) == (True, 128)
+
+
+def test_what_is_outside_the_training_is_said_counted_and_printed(serving: httpx.Client) -> None:
+    """Fault 34: a text in another language got its stars without a word."""
+    texts = ("Works as it should.", "Leider nach zwei Tagen kaputt.", "\u975e\u5e38\u597d\u7528")
+    answers = serving.post("/predict", json={"reviews": [{"text": text} for text in texts]}).json()["predictions"]
+    assert [answer["unfamiliar"] for answer in answers] == [None, "language", "script"]
+    counted = serving.get("/metrics").text
+    assert 'stars_unfamiliar_total{by="language"} 1.0' in counted
+    assert 'stars_unfamiliar_total{by="script"} 1.0' in counted
+    said = [CliRunner().invoke(app, ["predict", text, "--url", str(serving.base_url)]).stdout for text in texts]
+    assert ["no English" in each for each in said] == [False, True, True]
 
 
 def test_many_clients_at_once_all_get_their_own_answer(serving: httpx.Client) -> None:

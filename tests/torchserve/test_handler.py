@@ -19,8 +19,18 @@ from ts.model_loader import ModelLoaderFactory
 from contracts.errors import ModelError
 from contracts.limits import REVIEWS_LIMIT, TEXT_LIMIT
 from contracts.release import Release
+from contracts.review import segments
 from contracts.serving import HANDLER, write_model_folder
+from torchserve import handler as handler_module
 from torchserve.handler import ReviewHandler
+from torchserve.wire import read_reviews
+
+from ..adversarial.corpus import BODIES, NO_TEXT, texts
+
+MEBIBYTE = 1024 * 1024
+"""A request's body at the gateway."""
+
+TEXTS = texts(100)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +159,136 @@ def test_a_bad_request_does_not_fail_its_batch(handler: ReviewHandler, bad: byte
     assert "logits" in first[1]["predictions"][0]
     assert refused[1]["error"]["type"] == "malformed"
     assert words in refused[1]["error"]["message"]
+
+
+# Fault 1: no exception over one review, whatever it is, may reach its neighbours.
+class Panic(BaseException):
+    """As pyo3 makes of a panic in Rust: no Exception."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("poison"), MemoryError("poison"), Panic("poison")])
+@pytest.mark.parametrize("step", ["segments", "encode", "unfamiliar", "infer", "numbers"])
+def test_a_mistake_of_ours_over_one_review_fails_it_alone(
+    handler: ReviewHandler,
+    step: str,
+    error: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good, poison = {"text": "Good value."}, {"text": "poison"}
+    [(_, expected)] = call(handler, body(good))
+    guilty = handler.encoder.encode([segments("poison")])[0].input_ids
+    owner, name = {
+        "segments": (handler_module, "segments"),
+        "encode": (handler.encoder, "encode"),
+        "unfamiliar": (handler.language, "unfamiliar"),
+        "infer": (handler.engine, "infer"),
+        "numbers": (handler.engine, "infer"),
+    }[step]
+    works = getattr(owner, name)
+
+    def fails(given: Any, *others: Any) -> Any:
+        if step in {"infer", "numbers"}:
+            bad = [each.input_ids == guilty for each in given]
+            if step == "numbers":
+                return np.where(np.array(bad)[:, None], np.nan, works(given))
+            if any(bad):
+                raise error
+        elif "poison" in str(given):
+            raise error
+        return works(given, *others)
+
+    monkeypatch.setattr(owner, name, fails)
+    (first, mine), (second, theirs), (third, both) = call(
+        handler, body(good), body(poison), body(good, poison, {"text": ""}, good)
+    )
+
+    assert (first, second, third) == (200, 200, 200)
+    kinds = [each.get("error", {}).get("type", "answer") for each in theirs["predictions"] + both["predictions"]]
+    assert kinds == ["review_failed", "answer", "review_failed", "blank_text", "answer"]
+    for found in (mine["predictions"][0], both["predictions"][0], both["predictions"][3]):
+        assert found["logits"] == pytest.approx(expected["predictions"][0]["logits"], abs=1e-5)
+    assert "a review failed" in caplog.text and "poison" not in caplog.text
+    assert "poison" not in json.dumps(theirs)
+
+
+def test_a_mistake_of_ours_over_one_body_fails_it_alone(
+    handler: ReviewHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(given: bytes) -> Any:
+        if b"poison" in given:
+            raise ZeroDivisionError
+        return read_reviews(given)
+
+    monkeypatch.setattr(handler_module, "read_reviews", fails)
+    good, refused = call(handler, body({"text": "Good value."}), body({"text": "poison"}))
+    assert (good[0], refused[0]) == (200, 400)
+    assert refused[1]["error"]["type"] == "review_failed"
+
+
+def test_ctrl_c_is_no_mistake_of_ours(handler: ReviewHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler.encoder, "encode", lambda reviews: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        call(handler, body({"text": "Good value."}))
+
+
+def test_what_is_unfamiliar_about_a_text_is_said(handler: ReviewHandler) -> None:
+    texts = ["It broke after two days.", "Leider nach zwei Tagen kaputt.", "非常好用,推荐购买", "Ok."]
+    [(_, answer)] = call(handler, body(*({"text": text, "title": "Great", "category": "Gift_Card"} for text in texts)))
+    assert [each["unfamiliar"] for each in answer["predictions"]] == [None, "language", "script", None]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_worst_review_does_its_neighbours_no_harm(handler: ReviewHandler, name: str) -> None:
+    """Faults 1, 2: of the size that the gateway lets pass, and of the handler's own."""
+    good = {"text": "Good value."}
+    [(_, expected)] = call(handler, body(good))
+    for size in (20_000, TEXT_LIMIT):
+        text = texts(size)[name]
+        worst = {"text": text, "title": text[:1000], "category": text[:200]}
+        (_, mine), (status, both) = call(handler, body(good), body(good, worst, good))
+        assert status == 200
+        for found in (mine["predictions"][0], both["predictions"][0], both["predictions"][2]):
+            assert found["logits"] == pytest.approx(expected["predictions"][0]["logits"], abs=1e-5)
+        found = both["predictions"][1]
+        assert "logits" in found or found["error"]["type"] == "blank_text"
+
+
+@pytest.mark.parametrize("name", NO_TEXT)
+def test_what_is_no_text_is_refused_alone(handler: ReviewHandler, name: str) -> None:
+    [(_, answer)] = call(handler, body({"text": "Good value."}, {"text": NO_TEXT[name]}))
+    assert "logits" in answer["predictions"][0]
+    assert answer["predictions"][1]["error"]["type"] == "invalid_review"
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_the_worst_bodies_are_refused_or_their_reviews_are(handler: ReviewHandler, name: str) -> None:
+    (status, answer), (good, _) = call(handler, BODIES[name], body({"text": "Good value."}))
+    assert good == 200
+    if status == 200:
+        assert name in {"many reviews that are none", "sixty-five reviews"}  # the handler's limit is higher
+    else:
+        assert (status, answer["error"]["type"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "words of a hundred letters",
+        "one letter under all marks",
+        "Tibetan vowels, which are starters that decompose into marks",
+    ],
+)
+def test_a_full_batch_of_the_worst_is_read_within_a_fraction_of_the_deadline(handler: ReviewHandler, name: str) -> None:
+    """Fault 2: these took 7, 22 and 80 s of processor time; a tenth of a second to a quarter remains of each."""
+    item = json.dumps({"text": texts(20_000)[name]}, ensure_ascii=False).encode()
+    count = min(64, MEBIBYTE // (len(item) + 2))
+    request = {"body": bytearray(b'{"reviews": [' + b", ".join([item] * count) + b"]}")}
+    started = time.process_time()
+    reviews = handler.parse(request)
+    assert isinstance(reviews, list)
+    assert len(handler.tokenise(reviews)) == count
+    assert time.process_time() - started < 2.5
 
 
 def test_a_body_that_torchserve_has_parsed_is_taken_too(handler: ReviewHandler) -> None:

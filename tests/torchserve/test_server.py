@@ -157,7 +157,9 @@ class TestProtocol:
     def test_requests_that_wait_together_are_one_batch_and_a_bad_one_fails_alone(
         self, torchserve: Any, client: httpx.Client, build_release: Callable[..., Release]
     ) -> None:
-        bodies = [reviews("Good."), reviews("Bad."), b"{", reviews("Good.", ""), reviews("Fine.")]
+        # Fault 1: a number of 5,000 digits made a failure of the whole batch.
+        poison = reviews("&#" + "9" * 5000 + ";")
+        bodies = [reviews("Good."), poison, reviews("Bad."), b"{", reviews("Good.", ""), reviews("Fine.")]
         patient = build_release(version="patient", seed=17)
         # TorchServe stops filling a batch when the delay has passed, even while requests wait: 1 ms may cut it.
         register(torchserve, client, patient, WorkerSettings(batch_delay_ms=1000))
@@ -171,10 +173,11 @@ class TestProtocol:
         delete(torchserve, client, patient)
 
         assert {each.result().status_code for each in before} == {200}
-        assert [answer.status_code for answer in answers] == [200, 200, 400, 200, 200]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 400, 200, 200]
         good = [answer.json() for answer in answers if answer.status_code == 200]
         assert len({answer["infer_ms"] for answer in good}) == 1, "one run of the engine for all of them"
-        assert "logits" in good[2]["predictions"][0] and "error" in good[2]["predictions"][1]
+        assert "logits" in good[1]["predictions"][0]
+        assert "logits" in good[3]["predictions"][0] and "error" in good[3]["predictions"][1]
 
     def test_a_full_queue_is_503_at_once(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         limits, count = httpx.Limits(max_connections=None), QUEUED_REQUESTS + 40

@@ -164,8 +164,9 @@ def test_reviews_that_the_release_refuses_are_left_out(store: tuple[str, str, Pa
     encoder.truncation = Truncation.ERROR
     reviews = LabelledReviews.of(tiny.reviews(3, seed=9))
     long = reviews.segments[1]._replace(second="box " * 500)
-    rows, encoded = answerable(encoder, [reviews.segments[0], long, reviews.segments[2]])
+    rows, encoded, unread = answerable(encoder, [reviews.segments[0], long, reviews.segments[2]])
     assert rows.tolist() == [0, 2]
+    assert unread == {"too_many_tokens": 1}
     assert len(encoded) == 2
     assert reviews.take(np.array([2])).segments == [reviews.segments[2]]
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as f
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from contracts.errors import DataError, MachineError
-from contracts.review import segments
-from contracts.tokens import ReviewEncoder, Truncation
-from training import prepare
+from contracts.review import Segments, segments
+from contracts.tokens import Encoded, ReviewEncoder, Truncation
+from training import base_model, prepare
 from training.folder import read_facts
 from training.reading import read_reviews
-from training.spark import java_home
+from training.spark import java_home, spark_session
 from training.splits import read_split
 from training.stage import execute
 
@@ -99,6 +101,65 @@ def test_the_result_does_not_depend_on_how_the_work_is_cut(tmp_path: Path, prepa
     for split in prepare.SPLITS:
         once, again = (set(read_split(folder, split)["review_id"].to_pylist()) for folder in (prepared, outputs))
         assert once == again
+
+
+def test_bad_rows_do_not_all_meet_in_one_task(tmp_path: Path) -> None:
+    """Fault 20: they have no id and no text, and the same line may be bad a million times."""
+    config = prepare.Config(base_model="minilm")
+    encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
+    good = [row(review_id=f"R{i // 2}", review_body=f"Text {i // 2}").encode() for i in range(20)]
+    bad = [f"{i}\tnot a row".encode() for i in range(1000)] + [b"\t".join([b""] * 15)] * 1000
+    with spark_session("apart", tmp_path) as spark:
+        spark.conf.set("spark.sql.adaptive.enabled", "false")  # it would join tasks as small as these
+        spark.conf.set("spark.sql.shuffle.partitions", "4")
+        schema = from_arrow_schema(prepare.MAPPED_SCHEMA)
+        made = [{**dict.fromkeys(schema.names), **each} for each in prepare.prepare_lines(good + bad, encoder, config)]
+        rows = spark.createDataFrame([tuple(each[name] for name in schema.names) for each in made], schema)
+        flagged = prepare.flag_duplicates(rows.repartition(8))
+        found = flagged.select(f.spark_partition_id().alias("task"), "reasons", "line").collect()
+    again = [bytes(each["line"]) for each in found if each["reasons"] == ["duplicate_review_id"]]
+    assert sorted(again) == sorted(good[1::2])
+    for lines in (bad[:1000], bad[1000:]):
+        tasks = collections.Counter(each["task"] for each in found if bytes(each["line"]) in set(lines))
+        assert tasks.total() == 1000
+        assert max(tasks.values()) < 800
+
+
+@pytest.mark.parametrize("broken", ["clean", "segments"])
+def test_a_mistake_of_ours_over_one_row_is_its_reason(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """Fault 1: no exception over one review, whatever it is, may reach its neighbours."""
+    config = prepare.Config()
+    encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
+    works = getattr(prepare, broken)
+
+    def fails(text: str, *others: str) -> object:
+        if "poison" in text:
+            raise ZeroDivisionError(text)
+        return works(text, *others)
+
+    monkeypatch.setattr(prepare, broken, fails)
+    lines = [row(review_id=f"R{i}", review_body=text).encode() for i, text in enumerate(["One.", "poison", "Two."])]
+    rows = prepare.prepare_lines(lines, encoder, config)
+    assert [each["reasons"] for each in rows] == [[], ["review_failed"], []]
+    assert rows[1].keys() == {"line", "reasons"}
+    assert rows[0]["input_ids"] and rows[2]["input_ids"]
+
+
+def test_the_encoder_may_fail_over_one_row_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = prepare.Config()
+    encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
+    encode = encoder.encode
+
+    def fails(reviews: list[Segments]) -> list[Encoded]:
+        if any("poison" in review.second for review in reviews):
+            raise ZeroDivisionError
+        return encode(reviews)
+
+    monkeypatch.setattr(encoder, "encode", fails)
+    lines = [row(review_id=f"R{i}", review_body=text).encode() for i, text in enumerate(["One.", "poison", "Two."])]
+    rows = prepare.prepare_lines(lines, encoder, config)
+    assert [each["reasons"] for each in rows] == [[], ["review_failed"], []]
+    assert rows[0]["input_ids"] and rows[2]["input_ids"]
 
 
 def test_all_rows_bad_says_why(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import DataError
+from contracts.review import Segments
+from training import labelled, reading
+from training.labelled import read_labelled
 from training.reading import HEADER, find_files, inspect, parse_line, read_reviews
 
 
@@ -73,6 +76,56 @@ def test_a_lone_carriage_return_does_not_end_a_row(tmp_path: Path) -> None:
 def test_invalid_utf8_is_a_reason_and_not_a_crash(tmp_path: Path) -> None:
     file = write(tmp_path / "a.tsv", row(review_body="BAD").encode().replace(b"BAD", b"caf\xe9"), row(review_id="R2"))
     assert [reasons for _, reasons in read_reviews(file)] == [["invalid_utf8"], []]
+
+
+@pytest.mark.parametrize("again", [HEADER, HEADER + "\r", "\ufeff" + HEADER, "\ufeff" + HEADER + "\r"])
+def test_a_header_in_the_middle_of_a_file_is_put_aside_and_counted(tmp_path: Path, again: str) -> None:
+    """Fault 24: files put together by cat."""
+    file = write(tmp_path / "a.tsv", row(), again, row(review_id="R2"))
+    found = inspect(file)
+    assert (found.lines, found.headers) == (3, (again.encode(),))
+    assert [reasons for _, reasons in read_reviews(file)] == [[], ["header_line"], []]
+
+
+def test_any_header_in_the_middle_of_a_file_is_put_aside_when_judging(tmp_path: Path) -> None:
+    file = tmp_path / "a.tsv"
+    file.write_bytes(b"star_rating\treview_body\r\n5\tFine\r\n\xef\xbb\xbfstar_rating\treview_body\n4\tWell\n")
+    assert [reasons for _, reasons in read_reviews(file)] == [[], ["header_line"], []]
+
+
+def test_a_file_of_headers_holds_no_reviews(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no reviews"):
+        inspect(write(tmp_path / "a.tsv", HEADER, HEADER))
+
+
+def test_a_mistake_of_ours_over_one_line_is_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fault 1, and nothing of the review gets into the log."""
+
+    def fails(text: str) -> str:
+        if "poison" in text:
+            raise ZeroDivisionError(text)
+        return text
+
+    monkeypatch.setattr(reading, "clean", fails)
+    file = write(tmp_path / "a.tsv", row(), row(review_body="poison"), row(review_id="R2"))
+    assert [reasons for _, reasons in read_reviews(file)] == [[], ["review_failed"], []]
+    assert "ZeroDivisionError" in caplog.text and "poison" not in caplog.text
+    reviews, skipped = read_labelled([file])
+    assert (len(reviews), skipped.reasons) == (2, {"review_failed": 1})
+
+
+def test_a_mistake_of_ours_over_one_headline_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(body: str, headline: str, category: str) -> Segments:
+        if headline == "poison":
+            raise ZeroDivisionError
+        return Segments(headline, body)
+
+    monkeypatch.setattr(labelled, "segments", fails)
+    file = write(tmp_path / "a.tsv", row(), row(review_headline="poison"), row(review_id="R2"))
+    reviews, skipped = read_labelled([file])
+    assert (len(reviews), skipped.reasons) == (2, {"review_failed": 1})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
