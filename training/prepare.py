@@ -151,7 +151,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     shutil.copyfile(base / "tokenizer.json", tokenizer)
     scratch = outputs / ".spark"
     try:
-        with spark_session("prepare", scratch) as spark:
+        with spark_session("prepare", scratch, outputs / "spark.log") as spark:
             text = spark.read.text([str(file.path) for file in files], lineSep="\n")
             mapped = _map(text, lines, tokenizer, config)
             headers = [header for file in files for header in file.headers]

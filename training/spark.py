@@ -6,14 +6,16 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import MachineError
 
 if TYPE_CHECKING:
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 
@@ -32,35 +34,92 @@ def java_home() -> str:
 
 
 @contextmanager
-def spark_session(name: str, scratch: Path, memory: str = "2g") -> Iterator[SparkSession]:
-    """A session on all cores of this machine, or on the cluster that spark-submit names. Stopped on leaving."""
+def spark_session(name: str, scratch: Path, log: Path, memory: str = "2g") -> Iterator[SparkSession]:
+    """A session on all cores of this machine, or on the cluster that spark-submit names. Stopped on leaving.
+
+    What Java and Spark have to say goes to `log`. Raises MachineError, with the log's path, when Spark fails or does
+    not start.
+    """
     os.environ["JAVA_HOME"] = java_home()
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    from py4j.protocol import Py4JError
+    from pyspark import SparkConf, SparkContext
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.app.name": name,
+        "spark.driver.memory": memory,
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.local.dir": str(scratch),
+        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    }
     on_interrupt = signal.getsignal(signal.SIGINT)
-    from pyspark.errors import PySparkRuntimeError
+    java = None
+    try:
+        conf = SparkConf().setAll(list(settings.items()))
+        if SparkContext._gateway is None:
+            java = _start_java(conf, log)
+            SparkContext._ensure_initialized(gateway=java)
+        session = SparkSession.builder.config(conf=conf).getOrCreate()
+        # Spark puts a handler of its own there, which fails once its session has stopped.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)
+        try:
+            yield session
+        finally:
+            _stop(session)
+    except (PySparkException, Py4JError, ConnectionError) as error:
+        raise MachineError(f"Spark failed{_cause(error)}: its log is {log}") from error
+    finally:
+        if java is not None:
+            _end_java(java)
+
+
+def _stop(session: SparkSession) -> None:
+    """Stop the session, and forget it even where Java died before it."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     try:
-        session = (
-            SparkSession.builder.appName(name)
-            .config("spark.driver.memory", memory)
-            .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.driver.host", "127.0.0.1")
-            .config("spark.ui.enabled", "false")
-            .config("spark.ui.showConsoleProgress", "false")
-            .config("spark.local.dir", str(scratch))
-            .config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
-            .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.sql.execution.arrow.maxRecordsPerBatch", "2000")
-            .getOrCreate()
-        )
-    except PySparkRuntimeError as error:
-        raise MachineError(f"Spark did not start ({error}): check the Java in {os.environ['JAVA_HOME']}") from error
-    session.sparkContext.setLogLevel("ERROR")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # that Java is gone: what failed for it says so
+            session.stop()
+    except (Py4JError, ConnectionError):
+        SparkContext._active_spark_context = None
+        SparkSession._instantiatedSession = SparkSession._activeSession = None
+
+
+def _start_java(conf: SparkConf, log: Path) -> Any:
+    """Java with a connection to it. pyspark would let it write on the terminal."""
+    from pyspark.java_gateway import launch_gateway
+
+    with log.open("ab") as file:
+        return launch_gateway(conf, {"stdout": file, "stderr": file})  # type: ignore[no-untyped-call]
+
+
+def _end_java(gateway: Any) -> None:
+    """End it with its session: it holds half a gigabyte, and training comes next."""
+    from pyspark import SparkContext
+
+    SparkContext._gateway = SparkContext._jvm = None
+    if gateway.proc is not None:  # else spark-submit has started it
+        gateway.proc.stdin.close()
+        gateway.proc.wait()
+    gateway.close()
+
+
+def _cause(error: Exception) -> str:
+    """What a person can act on. Never Spark's own words: they may hold review text."""
     try:
-        yield session
-    finally:
-        session.stop()
-        # Spark's own handler stays behind and fails on a stopped session, so that Ctrl-C would end in a traceback.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, on_interrupt)
+        said = str(error)
+    except Exception:  # asking a dead Java for its stack trace raises whatever the connection does
+        return ""
+    known = {"No space left on device": "the disk is full", "OutOfMemoryError": "it has not enough memory"}
+    return next((f", {cause}" for sign, cause in known.items() if sign in said), "")

@@ -10,13 +10,13 @@ import pytest
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from contracts.errors import DataError, MachineError
+from contracts.errors import DataError
 from contracts.review import Segments, segments
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
 from training import base_model, prepare
 from training.folder import read_facts
 from training.reading import read_reviews
-from training.spark import java_home, spark_session
+from training.spark import spark_session
 from training.splits import read_split
 from training.stage import execute
 
@@ -173,9 +173,3 @@ def test_a_missing_class_is_named(tmp_path: Path) -> None:
     rows = [row(review_id=f"R{i}", review_body=f"Text number {i}", star_rating=str(i % 4 + 1)) for i in range(200)]
     with pytest.raises(DataError, match="no review with 5 stars"):
         execute(prepare, prepare.Config(), {"data": write(tmp_path / "a.tsv", *rows)}, tmp_path / "out", Recorder())
-
-
-def test_java_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(MachineError, match="no bin/java"):
-        java_home()
