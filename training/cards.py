@@ -78,8 +78,8 @@ def model_card(about: About) -> str:
             "commercial use, unless the terms of the training data allow it",
         ),
         "## Results",
-        f"On the {rows['test']:,} reviews of the test split, on which nothing was chosen, with 95 % bootstrap "
-        "intervals. How often each star occurs there stands in DATA_CARD.md.",
+        f"On the {rows['test']:,} reviews of the test split, on which nothing was chosen, with 95 % intervals. "
+        "How often each star occurs there stands in DATA_CARD.md.",
         metrics_table(models),
         f"The temperature {report['temperature']:.3f}, fitted on the validation split, takes the expected calibration "
         f"error from {report['ece_before']:.3f} to {report['ece_after']:.3f}.",

@@ -44,6 +44,7 @@ SOURCES = (
     "training/evaluate.py",
     "training/metrics.py",
     "training/calibration.py",
+    "training/calibration_error.py",
     "training/baseline.py",
     "training/labelled.py",
     "training/predictor.py",

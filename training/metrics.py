@@ -2,7 +2,8 @@
 
 Stars are integers 1 to 5. A prediction is the most probable star. Accuracy, MAE, within-one, macro-F1 and kappa are
 functions of the 5 x 5 confusion matrix alone, and drawing n rows with replacement is drawing n times from the
-matrix's cells: the bootstrap (Efron 1979) of these five costs the same for a hundred rows and for a million.
+matrix's cells: the bootstrap (Efron 1979) of these five costs the same for a hundred rows and for a million. The
+calibration error is no such function, and is biased in every resample: training/calibration_error.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.review import STARS
+from training.calibration_error import Bins, calibration_error
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,7 +25,6 @@ Interval = dict[str, float]
 
 RESAMPLES = 1000
 SEED = 20150831
-ECE_BINS = 15
 MOST_CATEGORIES = 40
 LENGTH_BUCKETS = ((0, "0-9"), (10, "10-24"), (25, "25-49"), (50, "50-99"), (100, "100-199"), (200, "200+"))
 """(least number of words in the body, name) of each slice by length."""
@@ -92,9 +93,8 @@ FROM_CONFUSION: dict[str, Callable[[Ints], Floats]] = {
 
 
 def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
-    """Mean gap between confidence and accuracy over 15 equal-width bins of the top probability (Guo et al. 2017)."""
-    bins, gaps = _calibration_gaps(truth, probabilities)
-    return _binned_gap(bins, gaps)
+    """Mean gap between confidence and accuracy over 15 bins of the top probability, without the sample's noise."""
+    return calibration_error(_bins(truth, probabilities))[0]
 
 
 def negative_log_likelihood(truth: Ints, probabilities: Floats) -> float:
@@ -105,15 +105,12 @@ def negative_log_likelihood(truth: Ints, probabilities: Floats) -> float:
 def measure(truth: Ints, probabilities: Floats) -> dict[str, Interval]:
     """Every metric with its 95 % interval: accuracy, mae, within_one, macro_f1, qwk, ece, nll."""
     measured = _measure_confusion(confusion(truth, predicted_stars(probabilities)), FROM_CONFUSION)
-    bins, gaps = _calibration_gaps(truth, probabilities)
+    value, low, high = calibration_error(_bins(truth, probabilities))
+    measured["ece"] = {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6)}
     losses = _log_losses(truth, probabilities)
-    draws = np.empty((RESAMPLES, 2))
     rng = np.random.default_rng(SEED)
-    for draw in draws:
-        rows = rng.integers(len(truth), size=len(truth))
-        draw[:] = _binned_gap(bins[rows], gaps[rows]), losses[rows].mean()
-    measured["ece"] = _interval(_binned_gap(bins, gaps), draws[:, 0])
-    measured["nll"] = _interval(float(losses.mean()), draws[:, 1])
+    draws = np.array([losses[rng.integers(len(truth), size=len(truth))].mean() for _ in range(RESAMPLES)])
+    measured["nll"] = _interval(float(losses.mean()), draws)
     return measured
 
 
@@ -166,16 +163,8 @@ def _interval(value: float, draws: Floats) -> Interval:
     return {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
 
-def _calibration_gaps(truth: Ints, probabilities: Floats) -> tuple[Ints, Floats]:
-    """Each row's bin, and its confidence less whether it was right."""
-    confidence = probabilities.max(axis=1)
-    # Bins are (0, 1/15], (1/15, 2/15], ...: a confidence on an edge belongs below it.
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    return bins, confidence - (predicted_stars(probabilities) == truth)
-
-
-def _binned_gap(bins: Ints, gaps: Floats) -> float:
-    return float(np.abs(np.bincount(bins, weights=gaps, minlength=ECE_BINS)).sum() / len(gaps))
+def _bins(truth: Ints, probabilities: Floats) -> Bins:
+    return Bins.of(probabilities.max(axis=1), predicted_stars(probabilities) == truth)
 
 
 def _log_losses(truth: Ints, probabilities: Floats) -> Floats:

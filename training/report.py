@@ -67,7 +67,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     parts = [
         "# Evaluation",
         f"Verdict: **{report['verdict']}**. {report['reason']}",
-        f"Judged on {report['rows']['test']:,} reviews of the test split, with 95 % bootstrap intervals. "
+        f"Judged on {report['rows']['test']:,} reviews of the test split, with 95 % intervals. "
         f"Temperature {report['temperature']:.3f}, fitted on {report['rows']['validation']:,} reviews of the "
         "validation split, takes the expected calibration error from "
         f"{report['ece_before']:.3f} to {report['ece_after']:.3f}.",

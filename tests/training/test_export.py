@@ -93,7 +93,7 @@ def test_the_manifest_says_where_it_comes_from(exported: tuple[Path, Path, dict[
 def test_the_cards_say_what_it_is_for_and_hold_no_review(exported: tuple[Path, Path, dict[str, Any]]) -> None:
     folder = exported[0] / "release"
     card, data = (folder / "MODEL_CARD.md").read_text(), (folder / "DATA_CARD.md").read_text()
-    for said in ("Made for a test.", "## Not for", "## Known weaknesses", "all-MiniLM-L6-v2", "95 % bootstrap"):
+    for said in ("Made for a test.", "## Not for", "## Known weaknesses", "all-MiniLM-L6-v2", "95 % intervals"):
         assert said in card
     assert "Nobody stated the terms" in card
     assert "Nobody stated the terms" in data
