@@ -68,8 +68,8 @@ class _Attentive:
 class Stage(Protocol):
     """What a stage's module offers. `SOURCES` are the project files whose code decides its result.
 
-    It may also offer `resolve(config, inputs) -> inputs`, which adds the inputs that its settings name: what is to be
-    fingerprinted by content and not by name.
+    It may also offer `named_inputs(config, inputs) -> {name: path}`: what its settings name and nobody has given, to be
+    fingerprinted by content like all inputs.
     """
 
     @property
@@ -133,7 +133,8 @@ def execute(
     full disk. What the stage wrote stays for the next run.
     """
     check_folder(outputs, stage.NAME)
-    inputs = stage.resolve(config, inputs) if hasattr(stage, "resolve") else inputs
+    if hasattr(stage, "named_inputs"):
+        inputs = {**stage.named_inputs(config, inputs), **inputs}
     fingerprint = hashlib.sha256(
         json.dumps(
             {
