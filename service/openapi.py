@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contracts.retrain import Retrain
-from service.predict.schemas import ONE, BatchIn, ReviewIn
+from service.predict.schemas import EXAMPLES, ONE, SEVERAL, BatchIn, ReviewIn
 from service.settings import Limits
 
 _REF = "#/components/schemas/{model}"
@@ -40,7 +40,10 @@ def document(app: FastAPI, limits: Limits) -> None:
             _, definitions = models_json_schema([(model, "validation") for model in _BODIES], ref_template=_REF)
             found = schema.setdefault("components", {}).setdefault("schemas", {})
             found.update(definitions["$defs"])
-            found["Answer"]["examples"] = [ONE["answer"]]  # FastAPI leaves out of it what is null
+            # FastAPI leaves out of an example what is null.
+            found["Answer"]["examples"], found["BatchAnswer"]["examples"] = [ONE["answer"]], [SEVERAL["answer"]]
+            answers = schema["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
+            answers["examples"] = {name: {"value": each["answer"]} for name, each in EXAMPLES.items()}
             review = found["ReviewIn"]["properties"]
             review["text"] |= {"minLength": 1, "maxLength": limits.text_characters}
             review["title"] |= {"maxLength": limits.title_characters}

@@ -40,7 +40,7 @@ def predict(
         typer.echo(f"  {star}  {'▇' * round(probability * 40):<40}  {probability:.1%}")
     if answer["truncated"]:
         typer.echo(f"  only {answer['tokens']} tokens of the text fit the model")
-    if answer["unfamiliar"]:
+    if answer.get("unfamiliar"):  # an older gateway says nothing of it
         typer.echo(f"  the text looks like no {LANGUAGE}, which is all that the model knows: the stars mean little")
     typer.echo(f"  {answer['model']} {answer['version']}")
 

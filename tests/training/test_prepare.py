@@ -109,7 +109,7 @@ def test_bad_rows_do_not_all_meet_in_one_task(tmp_path: Path) -> None:
     encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
     good = [row(review_id=f"R{i // 2}", review_body=f"Text {i // 2}").encode() for i in range(20)]
     bad = [f"{i}\tnot a row".encode() for i in range(1000)] + [b"\t".join([b""] * 15)] * 1000
-    with spark_session("apart", tmp_path) as spark:
+    with spark_session("apart", tmp_path, tmp_path / "spark.log") as spark:
         spark.conf.set("spark.sql.adaptive.enabled", "false")  # it would join tasks as small as these
         spark.conf.set("spark.sql.shuffle.partitions", "4")
         schema = from_arrow_schema(prepare.MAPPED_SCHEMA)

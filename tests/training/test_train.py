@@ -232,7 +232,7 @@ def test_soft_labels_that_are_not_there_are_missed(base: Path, tmp_path: Path) -
 
 def test_a_loss_that_explodes_is_a_clear_error(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     with pytest.raises(GateError, match="lower learning_rate"):
-        execute(train, config(learning_rate=1e30), inputs, tmp_path / "train", Recorder())
+        execute(train, config().model_copy(update={"learning_rate": 1e30}), inputs, tmp_path / "train", Recorder())
 
 
 def test_bfloat16_is_chosen_only_where_the_cpu_has_it() -> None:
