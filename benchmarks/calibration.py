@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import norm
 
-from training.calibration_error import BINS, Bins, calibration_error, observed_error
+from training.judge.calibration_error import BINS, Bins, calibration_error, observed_error
 
 Floats = NDArray[np.float64]
 Estimate = tuple[float, float, float]
@@ -75,7 +75,7 @@ def _confidences(ranks: Floats) -> Floats:
 
 
 def ours(bins: Bins) -> Estimate:
-    """Hybrid resampling: training/calibration_error.py."""
+    """Hybrid resampling: training/judge/calibration_error.py."""
     return calibration_error(bins)
 
 

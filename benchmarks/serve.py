@@ -34,12 +34,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.running import EXAMPLES, authorization
-from contracts.release import Release, find
+from contracts.model_folder import write_model_folder
+from contracts.release.reference import find
+from contracts.release.release import Release
 from contracts.review import Segments, segments
-from contracts.serving import write_model_folder
-from contracts.store import open_store
-from torchserve.engine import TorchEngine
-from training.predictor import Predictor
+from contracts.store.urls import open_store
+from torchserve.engines.pytorch import TorchEngine
+from training.model.reference import Predictor
 
 PIPELINE_BATCH = 32
 START_SECONDS = 180

@@ -18,9 +18,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from training import prepare, train
-from training.pipeline import PRESETS
-from training.stage import StderrReporter, execute
+from training.pipeline.runner import PRESETS
+from training.running.stage import StderrReporter, execute
+from training.stages import prepare, train
 
 WAYS: dict[str, dict[str, Any]] = {
     "padded to 128": {"window": 1, "pad_to": 128},

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contracts import channels
-from contracts.release import MODEL_NAME
+from contracts.release import channels
+from contracts.release.published import MODEL_NAME
 from contracts.tokens import TOKEN_LIMIT, Truncation
 
 BATCH_SIZE = 32

@@ -18,10 +18,10 @@ from service.backend.torchserve import TorchServe
 from service.gateway import Gateway
 from service.health import endpoints as health
 from service.health.service import Readiness
+from service.http.middleware import PlainAddresses, RequestLog
 from service.jobs import endpoints as jobs
 from service.jobs.service import Jobs
 from service.metrics import Metrics
-from service.middleware import PlainAddresses, RequestLog
 from service.predict import endpoints as predict
 from service.predict.service import Predictor
 from service.releases import endpoints as releases

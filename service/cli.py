@@ -39,8 +39,8 @@ def up(
     worker: Annotated[bool, typer.Option(help="Also run a worker for retraining.")] = True,
 ) -> None:
     """Serve: TorchServe, the gateway and a worker, until Ctrl-C."""
+    from service.local.up import run
     from service.settings import load_settings
-    from service.up import run
 
     given: dict[str, Any] = {"host": host, "port": port, "store": store, "home": home}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
@@ -85,7 +85,7 @@ def _show(shown: str | None, lines: dict[str, list[str]]) -> str | None:
 @release_app.command()
 def verify(path: Annotated[Path, typer.Argument(help="A release's folder.")]) -> None:
     """Check a release: exit code 0, or one line for each thing that is wrong and exit code 1."""
-    from contracts.release import verify as problems_of
+    from contracts.release.release import verify as problems_of
 
     problems = problems_of(path)
     for problem in problems:
@@ -98,8 +98,8 @@ def verify(path: Annotated[Path, typer.Argument(help="A release's folder.")]) ->
 @release_app.command("list")
 def list_releases(store: Store = None) -> None:
     """List a store's releases and what its channels point at."""
-    from contracts import channels, release
     from contracts.errors import NotFound
+    from contracts.release import channels, published
 
     opened, name = _open(store)
     pointing: dict[str, list[str]] = {}
@@ -110,8 +110,8 @@ def list_releases(store: Store = None) -> None:
             continue
     line = "{:<24}  {:<16}  {:>8}  {}"
     typer.echo(line.format("VERSION", "CREATED", "ACCURACY", "CHANNELS"))
-    for version in release.versions(opened, name):
-        manifest = release.read_manifest(opened, name, version)
+    for version in published.versions(opened, name):
+        manifest = published.read_manifest(opened, name, version)
         accuracy = manifest.metrics.get("accuracy", {}).get("value")
         shown = f"{accuracy:.3f}" if isinstance(accuracy, float) else ""
         created, channels_of = f"{manifest.created:%Y-%m-%d %H:%M}", " ".join(pointing.get(version, []))
@@ -125,7 +125,7 @@ def promote(version: Annotated[str, typer.Argument(help="The version.")], store:
     Each of them loads and checks it first, and goes on with what it serves when that fails: `GET /models` says so. To
     be told at once whether it serves, promote over HTTP: POST /admin/models/VERSION/promote.
     """
-    from contracts import channels
+    from contracts.release import channels
 
     opened, name = _open(store)
     expect = channels.seen(opened, name, channels.PRODUCTION)
@@ -139,10 +139,10 @@ def sign(version: Annotated[str, typer.Argument(help="The version.")], store: St
 
     It may also have one of another key, which is then replaced.
     """
-    from contracts import release
+    from contracts.release import transfer
 
     opened, name = _open(store)
-    release.sign(opened, name, version)
+    transfer.sign(opened, name, version)
     typer.echo(f"{name} {version} is signed")
 
 

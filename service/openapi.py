@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from contracts.retrain import Retrain
+from contracts.jobs.retrain import Retrain
 from service.predict.schemas import EXAMPLES, ONE, SEVERAL, BatchIn, ReviewIn
 from service.settings import Limits
 

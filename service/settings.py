@@ -21,13 +21,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contracts.data import data_roots, split_roots
 from contracts.errors import ConfigError
+from contracts.jobs.data import data_roots, split_roots
 from contracts.limits import BODY_LIMIT, QUEUED_REQUESTS, REVIEWS_LIMIT, TEXT_LIMIT
-from contracts.release import MODEL_NAME, default_store
-from contracts.serving import WorkerSettings
+from contracts.model_folder import WorkerSettings
+from contracts.release.default_store import default_store
+from contracts.release.published import MODEL_NAME
 from contracts.settings import Home
-from contracts.store import ObjectStore, open_store
+from contracts.store.protocol import ObjectStore
+from contracts.store.urls import open_store
 from contracts.validation import findings
 
 KEY_LENGTH = 16

@@ -24,7 +24,9 @@ import psutil
 import pytest
 import safetensors.numpy
 
-from contracts.release import DatasetFacts, Manifest, Release, file_entries, write_manifest
+from contracts.release.manifest import DatasetFacts, Manifest
+from contracts.release.release import Release
+from contracts.release.transfer import file_entries, write_manifest
 
 HIDDEN, INNER, BLOCKS, HEADS = 32, 64, 2, 4
 VOCABULARY = 30522
@@ -98,7 +100,7 @@ def write_release(folder: Path, version: str = "tiny-1", seed: int = 0, model_ty
     """A complete release of a tiny random model; its golden cases are what the torch engine answers."""
     from contracts.review import segments
     from contracts.tokens import ReviewEncoder
-    from torchserve.engine import TorchEngine
+    from torchserve.engines.pytorch import TorchEngine
 
     folder.mkdir(parents=True)
     write_model(folder, seed, model_type)

@@ -20,7 +20,7 @@ from contracts.errors import ReviewError
 from contracts.isolation import alone
 from contracts.review import Review, segments
 from contracts.tokens import Encoded, ReviewEncoder
-from torchserve.engine import Engine, Logits
+from torchserve.engines.pytorch import Engine, Logits
 from torchserve.language import Language
 from torchserve.model import load_model
 from torchserve.wire import EXPIRED, failed, read_reviews
@@ -28,7 +28,7 @@ from torchserve.wire import EXPIRED, failed, read_reviews
 if TYPE_CHECKING:
     from ts.context import Context
 
-    from contracts.serving import FailedPrediction, Prediction, PredictionResponse, Unfamiliar
+    from contracts.wire import FailedPrediction, Prediction, PredictionResponse, Unfamiliar
 
 log = logging.getLogger(__name__)
 

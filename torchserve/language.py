@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contracts.serving import Unfamiliar
+    from contracts.wire import Unfamiliar
 
 WORDS_FILE = Path(__file__).with_name("english.txt")
 """The words that stand in the most reviews, over categories of equal weight; names of makers left out."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contracts.errors import ModelError
 from contracts.tokens import ReviewEncoder, Truncation
-from torchserve.engine import Engine, TorchEngine
+from torchserve.engines.pytorch import Engine, TorchEngine
 
 
 def load_model(folder: Path) -> tuple[ReviewEncoder, Engine]:

@@ -12,7 +12,7 @@ from contracts.limits import REVIEWS_LIMIT, TEXT_LIMIT
 from contracts.review import Review
 
 if TYPE_CHECKING:
-    from contracts.serving import FailedPrediction
+    from contracts.wire import FailedPrediction
 
 EXPIRED = "expired"
 

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from training.interrupt import AGAIN, INTERRUPTED, check, interruptible
-from training.report import counted
+from training.judge.report import counted
+from training.running.interrupt import AGAIN, INTERRUPTED, check, interruptible
 
 app = typer.Typer(no_args_is_help=True)
 pipeline = typer.Typer(no_args_is_help=True, help="Train, judge and export a release from labelled reviews.")
@@ -68,10 +68,10 @@ def pipeline_run(
     console = Console(stderr=True)
     work = work or Path("runs") / preset
     with _interruptible(console, AGAIN):
-        from contracts.release import default_store
+        from contracts.release.default_store import default_store
         from contracts.settings import Home
-        from contracts.store import open_store
-        from training.pipeline import PLAN, Run, parse_overrides, run
+        from contracts.store.urls import open_store
+        from training.pipeline.runner import PLAN, Run, parse_overrides, run
 
         overrides = parse_overrides(settings or [])
         url = (open_store(store) if store else default_store(Home.default())).url
@@ -113,7 +113,7 @@ def evaluate(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
     with _interruptible(console, "interrupted"), Progress(*columns, console=console, transient=True) as bar:
-        from training.evaluate import evaluate_release
+        from training.stages.evaluate import evaluate_release
 
         task = bar.add_task("reading", total=1.0)
 
@@ -158,6 +158,6 @@ def worker(
     home: Annotated[Path | None, typer.Option(help="Folder with the job store and the runs [$STARS_HOME].")] = None,
 ) -> None:
     """Take retraining jobs from the job store and run them, one at a time. SIGTERM puts the job back."""
-    from training.worker import serve
+    from training.jobs.worker import serve
 
     raise typer.Exit(serve(store=store, home=home))

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from contracts.errors import BackendUnavailable, ReviewError
 from contracts.review import Review
-from contracts.serving import Unfamiliar
+from contracts.wire import Unfamiliar
 
 
 class Scores(NamedTuple):

@@ -28,8 +28,9 @@ from contracts.errors import (
     ReviewError,
     StarsError,
 )
+from contracts.model_folder import WorkerSettings
 from contracts.review import STARS, Review
-from contracts.serving import PredictionRequest, Unfamiliar, WorkerSettings
+from contracts.wire import PredictionRequest, Unfamiliar
 from service.backend.keys import KeyFile, is_refused
 from service.backend.protocol import NotLoaded, Scored, Scores
 

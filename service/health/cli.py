@@ -29,7 +29,7 @@ def status(
     home: Annotated[Path | None, typer.Option(help="The state folder. Default: $STARS_HOME.")] = None,
 ) -> None:
     """Say what runs, what it serves and where everything lies. Exit code 0 when it predicts, else 1."""
-    from service.address import gateway_url
+    from service.local.address import gateway_url
     from service.settings import load_settings
 
     settings = load_settings(**({"home": home} if home else {}))
@@ -77,8 +77,8 @@ def _torchserve(endpoints: Path) -> dict[str, Any]:
 
 
 def _jobs(settings: Settings) -> dict[str, Any]:
-    from contracts.database import database_file
-    from contracts.jobs import JobStore
+    from contracts.database.database import database_file
+    from contracts.jobs.store import JobStore
 
     found: dict[str, Any] = {"workers": [], "running": [], "waiting": 0, "waits_for": None, "problem": None}
     try:
@@ -98,8 +98,8 @@ def _jobs(settings: Settings) -> dict[str, Any]:
 
 
 def _paths(settings: Settings) -> dict[str, str]:
-    from contracts.database import shown
-    from service.running import Running
+    from contracts.database.database import shown
+    from service.local.running import Running
 
     running = Running.read(settings.paths.up)
     key = settings.admin_key_file or settings.paths.admin_key

@@ -14,8 +14,9 @@ from contracts.errors import ConfigError, JobError, JobNotFound
 from contracts.settings import Home
 
 if TYPE_CHECKING:
-    from contracts.job_queue import Queue
-    from contracts.jobs import Job, JobStore
+    from contracts.jobs.job import Job
+    from contracts.jobs.queue import Queue
+    from contracts.jobs.store import JobStore
 
 app = typer.Typer(no_args_is_help=True, help="Look at retraining jobs, follow one, or cancel it.")
 
@@ -41,7 +42,7 @@ def ls(
     home: HomeFolder = None,
 ) -> None:
     """List the jobs, the youngest first."""
-    from contracts.jobs import JobState
+    from contracts.jobs.job import JobState
     from contracts.validation import nearest
     from service.jobs.schemas import JobOut
 
@@ -107,7 +108,7 @@ def cancel(job: JobId, home: HomeFolder = None) -> None:
 
 def _follow(store: JobStore, job: Job) -> None:
     """Ends with typer.Exit when the job does."""
-    from contracts.jobs import JobState
+    from contracts.jobs.job import JobState
 
     said: list[str] = []
     told = ""
@@ -163,8 +164,8 @@ def _home(home: Path | None) -> Home:
 
 def _open(home: Path | None) -> JobStore:
     """The job store that is there; looking makes none."""
-    from contracts.database import database_file
-    from contracts.jobs import JobStore
+    from contracts.database.database import database_file
+    from contracts.jobs.store import JobStore
 
     url = _home(home).job_store_url()
     file = database_file(url)

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
-from contracts.jobs import JobState
-from contracts.retrain import Retrain
+from contracts.jobs.job import JobState
+from contracts.jobs.retrain import Retrain
 from contracts.validation import explain
 from service.auth import require_admin
-from service.body import read_json
 from service.errors import InvalidRequest, responses
 from service.gateway import GatewayOf
+from service.http.body import read_json
 from service.jobs.schemas import JobList, JobOut
 from service.openapi import json_body
 

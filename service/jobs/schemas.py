@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from contracts.job_queue import Queue
-from contracts.jobs import Job, JobState
+from contracts.jobs.job import Job, JobState
+from contracts.jobs.queue import Queue
 
 
 class JobOut(BaseModel):

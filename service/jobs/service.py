@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from anyio.to_thread import run_sync
 
-from contracts.data import candidates, locate
 from contracts.errors import JobError
-from contracts.jobs import Job, JobState, JobStore
-from contracts.retrain import RETRAIN, Retrain
+from contracts.jobs.data import candidates, locate
+from contracts.jobs.job import Job, JobState
+from contracts.jobs.retrain import RETRAIN, Retrain
+from contracts.jobs.store import JobStore
 from service.errors import InvalidRequest
 from service.jobs.schemas import JobOut
 from service.settings import Settings

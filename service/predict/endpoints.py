@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from contracts.errors import ReviewError
-from service.body import read_json
-from service.connection import while_connected
 from service.errors import error_body, responses
 from service.gateway import GatewayOf
+from service.http.body import read_json
+from service.http.connection import while_connected
 from service.openapi import json_body
 from service.predict.schemas import EXAMPLES, Answer, BatchAnswer, BatchIn, ReviewIn
 from service.predict.service import read_batch, read_review, refuse_if_none_left

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.review import LANGUAGE
-from contracts.serving import Unfamiliar
+from contracts.wire import Unfamiliar
 from service.errors import ErrorBody
 
 EXAMPLES: dict[str, dict[str, Any]] = json.loads(

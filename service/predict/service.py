@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from contracts.errors import DeadlineExceeded, ReviewError
 from contracts.isolation import FAILED
-from contracts.manifest import Manifest
+from contracts.release.manifest import Manifest
 from contracts.review import Review
 from contracts.validation import explain
 from service.backend.protocol import Backend, NotLoaded, Scored

@@ -8,11 +8,11 @@ from contextlib import suppress
 import structlog
 from anyio.to_thread import run_sync
 
-from contracts import release
 from contracts.errors import GateError, ReleaseError, StarsError
-from contracts.release import Release
-from contracts.serving import write_model_folder
-from contracts.store import ObjectStore
+from contracts.model_folder import write_model_folder
+from contracts.release import transfer
+from contracts.release.release import Release
+from contracts.store.protocol import ObjectStore
 from service.backend.protocol import Backend
 from service.releases.serving import Serving
 from service.settings import Settings
@@ -35,7 +35,7 @@ class Loader:
         Raises NotFound, ReleaseError, ModelError, GateError or BackendError; what was not there before is not left.
         """
         log.info("release_loading", version=version)
-        found = await run_sync(release.fetch, self._store, self._settings.name, version, self._settings.release_cache)
+        found = await run_sync(transfer.fetch, self._store, self._settings.name, version, self._settings.release_cache)
         serving = self._loaded.get(version) or Serving(found)
         try:
             await self._load(serving, found)
@@ -76,7 +76,7 @@ class Loader:
     def _fetched(self, serving: Serving) -> Release:
         with suppress(ReleaseError):
             return Release.open(serving.folder)
-        return release.fetch(self._store, self._settings.name, serving.version, self._settings.release_cache)
+        return transfer.fetch(self._store, self._settings.name, serving.version, self._settings.release_cache)
 
     async def _load(self, serving: Serving, found: Release) -> None:
         settings = self._settings

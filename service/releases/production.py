@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from contracts import release
-from contracts.channels import PRODUCTION
 from contracts.errors import NotFound
-from contracts.store import ObjectStore
+from contracts.release import published, reference
+from contracts.release.channels import PRODUCTION
+from contracts.store.protocol import ObjectStore
 
 
 def production_version(store: ObjectStore, name: str) -> str:
@@ -16,11 +16,11 @@ def production_version(store: ObjectStore, name: str) -> str:
     Raises NotFound, saying what to do, when the store is empty or leaves a choice.
     """
     with suppress(NotFound):
-        return release.resolve(store, PRODUCTION, name)
-    found = release.versions(store, name)
+        return reference.resolve(store, PRODUCTION, name)
+    found = published.versions(store, name)
     if len(found) > 1:
         raise NotFound(
             f"{store.url} holds {', '.join(found)} and its production channel points nowhere: choose one with "
             f"`stars release promote VERSION --store {store.url}`"
         )
-    return release.resolve(store, "latest", name)
+    return reference.resolve(store, "latest", name)

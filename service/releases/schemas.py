@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from contracts.manifest import Manifest
+from contracts.release.manifest import Manifest
 
 
 class State(StrEnum):

@@ -21,8 +21,6 @@ from typing import NamedTuple
 import structlog
 from anyio.to_thread import run_sync
 
-from contracts import channels, release
-from contracts.channels import PRODUCTION, Channel
 from contracts.errors import (
     BackendUnavailable,
     Conflict,
@@ -33,7 +31,9 @@ from contracts.errors import (
     StarsError,
     places,
 )
-from contracts.manifest import DOCUMENT_LIMIT, Manifest, manifest_key
+from contracts.release import channels, published
+from contracts.release.channels import PRODUCTION, Channel
+from contracts.release.manifest import DOCUMENT_LIMIT, Manifest, manifest_key
 from service.backend.protocol import Backend
 from service.errors import Busy, NoSuchVersion, NotServing
 from service.metrics import Metrics
@@ -78,7 +78,7 @@ class Releases:
         self._metrics = metrics
         self._store = settings.open_store()
         self._name = settings.name
-        self._listing = Listing(partial(release.versions, self._store, self._name))
+        self._listing = Listing(partial(published.versions, self._store, self._name))
         self._loader = Loader(backend, settings, self._store)
         self._change = asyncio.Lock()
         self._changes = 0
@@ -133,7 +133,7 @@ class Releases:
             await run_sync(partial(self._store.read, key, limit=DOCUMENT_LIMIT))  # which walks no store in vain
         except NotFound:
             raise NoSuchVersion("there is no release of this version: GET /models lists what there is") from None
-        return await run_sync(release.read_manifest, self._store, self._name, version)
+        return await run_sync(published.read_manifest, self._store, self._name, version)
 
     async def promote(self, version: str, by: str) -> Manifest:
         """Put a version into service and point the production channel at it; the old one stays loaded.

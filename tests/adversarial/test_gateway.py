@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from contracts.release import Release, publish
-from contracts.store import open_store
+from contracts.release.release import Release
+from contracts.release.transfer import publish
+from contracts.store.urls import open_store
 from service.errors import BY_TYPE
 
 from .corpus import BODIES, NO_TEXT, texts

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.release import Release
-from training import prepare
-from training.evaluate import evaluate_release
-from training.reading import HEADER
-from training.stage import execute
+from contracts.release.release import Release
+from training.data.reading import HEADER
+from training.running.stage import execute
+from training.stages import prepare
+from training.stages.evaluate import evaluate_release
 
 from ..training.recorder import Recorder
 from .corpus import lines

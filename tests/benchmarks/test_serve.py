@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks.serve import check_same_model, hugging_face, pipeline_logits
-from contracts.release import Release
+from contracts.release.release import Release
 from contracts.review import segments
-from torchserve.engine import TorchEngine
+from torchserve.engines.pytorch import TorchEngine
 
 TEXTS = [
     segments("Broke after two days.", "Waste of money", "Digital_Software"),

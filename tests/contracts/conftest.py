@@ -14,8 +14,9 @@ import safetensors.numpy
 from hypothesis import settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from contracts.release import DatasetFacts, Manifest, file_entries
-from contracts.store import FileStore
+from contracts.release.manifest import DatasetFacts, Manifest
+from contracts.release.transfer import file_entries
+from contracts.store.file_store import FileStore
 
 settings.register_profile("busy", deadline=None)  # a slow machine is no bug
 settings.load_profile("busy")

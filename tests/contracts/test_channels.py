@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from contracts import channels
 from contracts.errors import Conflict, NotFound, StoreError
-from contracts.release import Manifest, publish
-from contracts.store import FileStore
+from contracts.release import channels
+from contracts.release.manifest import Manifest
+from contracts.release.transfer import publish
+from contracts.store.file_store import FileStore
 
 NAME = "review-stars"
 

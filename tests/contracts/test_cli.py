@@ -22,7 +22,7 @@ def test_a_group_that_is_not_installed_says_what_installs_it(monkeypatch: pytest
         return result.stderr
 
     assert f"run `make setup` in {Path(__file__).parents[2]}" in said()
-    monkeypatch.setattr(installation, "__file__", str(tmp_path / "contracts" / "installation.py"))
+    monkeypatch.setattr(installation, "ROOT", tmp_path)
     assert "run `pip install '.[training]'` in a checkout" in said()
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from contracts.data import data_roots, locate
 from contracts.errors import JobError
+from contracts.jobs.data import data_roots, locate
 
 
 @pytest.fixture

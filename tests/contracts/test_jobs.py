@@ -18,7 +18,8 @@ import pytest
 import sqlalchemy as sa
 
 from contracts.errors import ConfigError, JobConflict, JobError, JobNotFound, LeaseLost
-from contracts.jobs import LOG_TAIL, Job, JobState, JobStore
+from contracts.jobs.job import LOG_TAIL, Job, JobState
+from contracts.jobs.store import JobStore
 
 CONFIG: dict[str, Any] = {"data": "examples/reviews.tsv", "preset": "tiny"}
 
@@ -310,7 +311,7 @@ def test_each_job_goes_to_one_of_many_threads(jobs: JobStore) -> None:
 def test_each_job_goes_to_one_of_many_processes(jobs: JobStore, url: str) -> None:
     for i in range(12):
         submit(jobs, str(i))
-    code = "import sys\nfrom contracts.jobs import JobStore\njobs = JobStore(sys.argv[1])\n"
+    code = "import sys\nfrom contracts.jobs.store import JobStore\njobs = JobStore(sys.argv[1])\n"
     code += "while job := jobs.claim(sys.argv[2], 3e9): sys.stdout.write(job.id + '\\n')"
     command = [sys.executable, "-c", code, url]
     running = [subprocess.Popen([*command, f"w{i}"], stdout=subprocess.PIPE, text=True) for i in range(3)]
@@ -459,7 +460,7 @@ class TestTheFile:
     ) -> None:
         """What SQLite keeps beside the file is shared by name: the old file's must not meet the new one."""
         code = (
-            "import sys\nfrom contracts.errors import StarsError\nfrom contracts.jobs import JobStore\n"
+            "import sys\nfrom contracts.errors import StarsError\nfrom contracts.jobs.store import JobStore\n"
             "store = JobStore(sys.argv[1])\n"
             "for line in sys.stdin:\n"
             "    try: said = store.submit('retrain', {}, line.strip())[0].id\n"

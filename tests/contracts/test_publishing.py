@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Conflict, MachineError
-from contracts.release import MANIFEST, RELEASE_FILES, Manifest, fetch, publish, read_manifest, versions, write_manifest
-from contracts.store import FileStore
+from contracts.release.manifest import MANIFEST, RELEASE_FILES, Manifest
+from contracts.release.published import read_manifest, versions
+from contracts.release.transfer import fetch, publish, write_manifest
+from contracts.store.file_store import FileStore
 
 Build = Callable[..., tuple[Path, Manifest]]
 NAME = "review-stars"
@@ -25,8 +27,9 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from contracts.errors import Conflict
-from contracts.release import Manifest, publish
-from contracts.store import open_store
+from contracts.release.manifest import Manifest
+from contracts.release.transfer import publish
+from contracts.store.urls import open_store
 manifest = Manifest.parse(Path(sys.argv[2], "manifest.json").read_bytes())
 try:
     publish(open_store(sys.argv[1]), Path(sys.argv[2]), manifest)
@@ -154,7 +157,7 @@ def test_many_at_once_of_two_contents(store: FileStore, build: Build, tmp_path: 
 def test_killed_in_the_middle(store: FileStore, build: Build, tmp_path: Path) -> None:
     folder, manifest = build("v1", 0)
     write_manifest(folder, manifest)
-    code = "import os, signal\nimport contracts.store as s\nreal, n = os.fsync, []\n"
+    code = "import os, signal\nimport contracts.store.file_store as s\nreal, n = os.fsync, []\n"
     code += "def fsync(d):\n n.append(d)\n real(d) if len(n) < 9 else os.kill(os.getpid(), signal.SIGKILL)\n"
     code += f"s.os.fsync = fsync\n{PUBLISH}"
     done = subprocess.run([sys.executable, "-c", code, store.url, str(folder)], timeout=60, capture_output=True)
@@ -176,7 +179,7 @@ def test_a_full_disk(store: FileStore, build: Build, tmp_path: Path, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr("contracts.store.os.fsync", fsync)
+    monkeypatch.setattr("contracts.store.file_store.os.fsync", fsync)
     with pytest.raises(MachineError, match="free some disk space"):
         publish(store, folder, manifest)
     assert versions(store) == []

@@ -14,28 +14,17 @@ from typing import Any
 
 import pytest
 
-from contracts import channels
 from contracts.errors import MachineError, NotFound, ReleaseError
-from contracts.release import (
-    MANIFEST,
-    RELEASE_FILES,
-    FileEntry,
-    Manifest,
-    Release,
-    bundled_store,
-    default_store,
-    fetch,
-    file_entries,
-    find,
-    publish,
-    read_manifest,
-    resolve,
-    verify,
-    versions,
-    write_manifest,
-)
+from contracts.release import channels
+from contracts.release.bundled import bundled_store
+from contracts.release.default_store import default_store
+from contracts.release.manifest import MANIFEST, RELEASE_FILES, FileEntry, Manifest
+from contracts.release.published import read_manifest, versions
+from contracts.release.reference import find, resolve
+from contracts.release.release import Release, verify
+from contracts.release.transfer import fetch, file_entries, publish, write_manifest
 from contracts.settings import Home
-from contracts.store import FileStore
+from contracts.store.file_store import FileStore
 
 Build = Callable[..., tuple[Path, Manifest]]
 NAME = "review-stars"
@@ -329,7 +318,7 @@ def test_disk_full_while_fetching(
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("contracts.store.os.fsync", full)
+    monkeypatch.setattr("contracts.store.file_store.os.fsync", full)
     with pytest.raises(MachineError, match="free some disk space"):
         fetch(store, NAME, "v1", tmp_path / "cache")
     monkeypatch.undo()
@@ -362,12 +351,12 @@ def test_find(store: FileStore, build: Build, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ReleaseError, match="no release folder"):
         find("./nothing", store, tmp_path / "cache")
     channels.move(store, NAME, "production", "v1", "ann", None)
-    monkeypatch.setattr("contracts.release.bundled_store", lambda: store)
+    monkeypatch.setattr("contracts.release.reference.bundled_store", lambda: store)
     assert find("bundled", FileStore(tmp_path / "other"), tmp_path / "cache").manifest.version == "v1"
 
 
 def test_bundled_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("contracts.bundled.__file__", str(tmp_path / "contracts/release.py"))
+    monkeypatch.setattr("contracts.release.bundled.ROOT", tmp_path)
     with pytest.raises(NotFound, match="STARS_STORE"):
         bundled_store()
     (tmp_path / "releases").mkdir()
@@ -380,7 +369,7 @@ class TestDefaultStore:
         """A store with v1 in production, as the one that comes with the project."""
         publish(store, *build("v1"))
         channels.move(store, NAME, "production", "v1", "ann", None)
-        monkeypatch.setattr("contracts.release.bundled_store", lambda: store)
+        monkeypatch.setattr("contracts.release.default_store.bundled_store", lambda: store)
         return store
 
     def upgrade(self, bundled: FileStore, build: Build) -> None:
@@ -418,5 +407,5 @@ class TestDefaultStore:
         assert not (tmp_path / "home").exists()
 
     def test_an_installation_without_a_bundled_release(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("contracts.bundled.__file__", str(tmp_path / "contracts/release.py"))
+        monkeypatch.setattr("contracts.release.bundled.ROOT", tmp_path)
         assert default_store(Home(tmp_path / "home")).list("") == []

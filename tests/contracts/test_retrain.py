@@ -7,10 +7,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from contracts.retrain import Preset, Retrain
+from contracts.jobs.retrain import Preset, Retrain
 from contracts.stages import STAGES
 from contracts.validation import explain
-from training.pipeline import PLAN, PRESETS, Run, _configs, presets
+from training.pipeline.runner import PLAN, PRESETS, Run, _configs, presets
 
 
 def said(**document: Any) -> str:

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigError, MachineError
-from contracts.manifest import FileEntry
-from contracts.release import Release
-from contracts.serving import HANDLER, MODEL_FILES, WorkerSettings, write_model_folder
+from contracts.model_folder import HANDLER, MODEL_FILES, WorkerSettings, write_model_folder
+from contracts.release.manifest import FileEntry
+from contracts.release.release import Release
 
 
 def files(folder: Path) -> set[str]:

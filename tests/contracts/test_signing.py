@@ -11,25 +11,17 @@ from typing import Any
 
 import pytest
 
-from contracts import channels
 from contracts.errors import ConfigError, Conflict, ReleaseError
-from contracts.manifest import load_json
-from contracts.release import (
-    MANIFEST,
-    Manifest,
-    Release,
-    default_store,
-    fetch,
-    find,
-    publish,
-    sign,
-    verify,
-    versions,
-    write_manifest,
-)
+from contracts.release import channels
+from contracts.release.default_store import default_store
+from contracts.release.manifest import MANIFEST, Manifest, load_json
+from contracts.release.published import versions
+from contracts.release.reference import find
+from contracts.release.release import Release, verify
+from contracts.release.signing import signature_problem, signed
+from contracts.release.transfer import fetch, publish, sign, write_manifest
 from contracts.settings import Home
-from contracts.signing import signature_problem, signed
-from contracts.store import FileStore
+from contracts.store.file_store import FileStore
 
 Build = Callable[..., tuple[Path, Manifest]]
 NAME = "review-stars"
@@ -106,7 +98,7 @@ class TestStoredBytes:
         key("k1")
         folder, manifest = build()
         write_manifest(folder, manifest)
-        monkeypatch.setattr("contracts.inspection.Manifest", Later)
+        monkeypatch.setattr("contracts.release.inspection.Manifest", Later)
         assert verify(folder) == []
         assert Release.open(folder).manifest.model_dump()["calibrated_on"] == "validation"
 
@@ -211,7 +203,7 @@ class TestBundled:
     @pytest.fixture
     def bundled(self, tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch) -> FileStore:
         """A checkout with an unsigned release."""
-        monkeypatch.setattr("contracts.bundled.__file__", str(tmp_path / "checkout/contracts/bundled.py"))
+        monkeypatch.setattr("contracts.release.bundled.ROOT", tmp_path / "checkout")
         store = FileStore(tmp_path / "checkout" / "releases")
         publish(store, *build("v1"))
         channels.move(store, NAME, "production", "v1", "ann", None)

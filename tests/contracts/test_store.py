@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigError, Conflict, MachineError, NotFound, StoreError
-from contracts.store import FileStore, check_key, open_store
+from contracts.store.file_store import FileStore
+from contracts.store.protocol import check_key
+from contracts.store.urls import open_store
 
 KEY = "releases/review-stars/v1/manifest.json"
 
@@ -85,7 +87,7 @@ def test_one_of_many_writers_wins(store: FileStore) -> None:
 
 
 def test_one_of_many_processes_wins(store: FileStore) -> None:
-    code = "import sys; from contracts.store import open_store\nfrom contracts.errors import Conflict\n"
+    code = "import sys; from contracts.store.urls import open_store\nfrom contracts.errors import Conflict\n"
     code += (
         "try: open_store(sys.argv[1]).write('k', sys.argv[2].encode(), if_absent=True)\nexcept Conflict: sys.exit(9)"
     )
@@ -204,7 +206,7 @@ def test_disk_full_leaves_the_old_object(store: FileStore, tmp_path: Path, monke
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("contracts.store.os.fsync", full)
+    monkeypatch.setattr("contracts.store.file_store.os.fsync", full)
     with pytest.raises(MachineError, match="free some disk space"):
         store.write("a", b"new")
     with pytest.raises(MachineError):
@@ -216,7 +218,9 @@ def test_disk_full_leaves_the_old_object(store: FileStore, tmp_path: Path, monke
 def test_a_file_size_limit_is_a_full_disk(store: FileStore, tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(bytes(200_000))
     code = "import resource, sys\nfrom pathlib import Path\nfrom contracts.errors import MachineError\n"
-    code += "from contracts.store import open_store\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+    code += (
+        "from contracts.store.urls import open_store\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+    )
     code += "try: open_store(sys.argv[1]).upload(Path(sys.argv[2]), 'a/b')\nexcept MachineError as e: sys.exit(str(e))"
     command = [sys.executable, "-c", code, store.url, str(tmp_path / "big")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -225,8 +229,8 @@ def test_a_file_size_limit_is_a_full_disk(store: FileStore, tmp_path: Path) -> N
 
 
 def test_a_writer_killed_in_the_middle_leaves_nothing_to_read(store: FileStore, tmp_path: Path) -> None:
-    code = "import os, signal, sys\nimport contracts.store as s\n"
-    code += "s.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\ns.open_store(sys.argv[1]).write('a', b'new')"
+    code = "import os, signal, sys\nfrom contracts.store.urls import open_store\n"
+    code += "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\nopen_store(sys.argv[1]).write('a', b'new')"
     assert subprocess.run([sys.executable, "-c", code, store.url], timeout=60).returncode == -9
     assert store.list("") == []
     store.write("a", b"again")

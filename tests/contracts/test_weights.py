@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ModelError
-from contracts.weights import Tensor, read_header
+from contracts.release.weights import Tensor, read_header
 
 GOOD = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 

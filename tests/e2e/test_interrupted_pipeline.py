@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.store import open_store
-from training.pipeline import PLAN
+from contracts.store.urls import open_store
+from training.pipeline.runner import PLAN
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600.0

@@ -19,8 +19,9 @@ import httpx
 import psutil
 import pytest
 
-from contracts.release import Release, publish
-from contracts.store import open_store
+from contracts.release.release import Release
+from contracts.release.transfer import publish
+from contracts.store.urls import open_store
 
 pytestmark = pytest.mark.slow
 STARS = [sys.executable, "-c", "from contracts.cli import main; main()"]

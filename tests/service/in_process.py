@@ -9,7 +9,7 @@ from pathlib import Path
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
 from service.backend.protocol import NotLoaded, Scored, Scores
-from torchserve.engine import Engine
+from torchserve.engines.pytorch import Engine
 from torchserve.model import load_model
 
 

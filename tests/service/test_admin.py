@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from contracts.jobs import JobState, JobStore
+from contracts.jobs.job import JobState
+from contracts.jobs.store import JobStore
 from service.settings import Settings
 
 ADDRESSES = [

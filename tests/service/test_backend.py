@@ -19,8 +19,8 @@ from contracts.errors import (
     ModelError,
     ReviewError,
 )
+from contracts.model_folder import WorkerSettings
 from contracts.review import Review
-from contracts.serving import WorkerSettings
 from service.backend.protocol import NotLoaded, Scores
 from service.backend.torchserve import TorchServe
 

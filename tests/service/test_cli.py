@@ -18,8 +18,9 @@ from typer.testing import CliRunner, Result
 
 from contracts.cli import COMMANDS, build
 from contracts.errors import NotFound, ReleaseError
-from contracts.release import Release, fetch, publish
-from contracts.store import open_store
+from contracts.release.release import Release
+from contracts.release.transfer import fetch, publish
+from contracts.store.urls import open_store
 from service.cli import app
 
 

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from contracts import channels
 from contracts.errors import Conflict, StarsError, StoreError
-from contracts.manifest import Manifest
-from contracts.release import MANIFEST, Release, file_entries, publish
+from contracts.release import channels
+from contracts.release.manifest import MANIFEST, Manifest
+from contracts.release.release import Release
+from contracts.release.transfer import file_entries, publish
 from contracts.review import Review
-from contracts.store import FileStore, Stored
+from contracts.store.file_store import FileStore
+from contracts.store.protocol import Stored
 from service.metrics import Metrics
 from service.predict.service import Predictor
 from service.releases import service

@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from contracts.errors import ConfigError, JobConflict, JobError, JobNotFound
-from contracts.jobs import Job, JobState, JobStore
+from contracts.jobs.job import Job, JobState
+from contracts.jobs.store import JobStore
 from service.cli import app
 from service.jobs.cli import new_lines
 

@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from contracts.release import Release, publish
-from contracts.store import open_store
+from contracts.release.release import Release
+from contracts.release.transfer import publish
+from contracts.store.urls import open_store
 
 pytestmark = pytest.mark.slow
 CANARY = "zanzibar"
@@ -24,7 +25,7 @@ CANARY = "zanzibar"
 # The gateway as `python -m service` runs it, with a mistake in one address whose exception quotes the request.
 GATEWAY = """
 from service import app, logs
-from service.server import make_server
+from service.http.server import make_server
 from service.settings import load_settings
 logs.configure()
 gateway = app.create_app(load_settings())

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from service.http.middleware import RequestLog
 from service.metrics import Metrics
-from service.middleware import RequestLog
 
 SPELLINGS = [
     "/admin%2fjobs", "/admin%2Fjobs", "/%61dmin/jobs", "//admin/jobs", "/admin//jobs", "/./admin/jobs",

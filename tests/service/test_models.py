@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from contracts.errors import StoreError
-from contracts.release import Release, publish
-from contracts.store import open_store
+from contracts.release.release import Release
+from contracts.release.transfer import publish
+from contracts.store.urls import open_store
 from service.releases.listing import KEEP_SECONDS, Listing
 
 
@@ -89,7 +90,7 @@ def test_a_flood_of_questions_walks_no_store(client: httpx.Client, monkeypatch: 
     def walk(*given: object) -> list[str]:
         raise AssertionError("the store was walked for a version that is not there")
 
-    monkeypatch.setattr("contracts.store.FileStore.list", walk)
+    monkeypatch.setattr("contracts.store.file_store.FileStore.list", walk)
     with ThreadPoolExecutor(4) as pool:
         statuses = pool.map(lambda n: client.get(f"/models/nope-{n}").status_code, range(20))
     assert set(statuses) == {404}

@@ -20,8 +20,9 @@ import httpx
 import psutil
 import pytest
 
-from contracts.release import Release, publish
-from contracts.store import open_store
+from contracts.release.release import Release
+from contracts.release.transfer import publish
+from contracts.store.urls import open_store
 
 pytestmark = pytest.mark.slow
 DEADLINE = 2.0

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from contracts.release import Release, publish
-from contracts.store import open_store
+from contracts.release.release import Release
+from contracts.release.transfer import publish
+from contracts.store.urls import open_store
 from service.cli import app
 
 pytestmark = pytest.mark.slow

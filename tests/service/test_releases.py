@@ -17,10 +17,12 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from contracts import channels
-from contracts.manifest import Manifest
-from contracts.release import Release, publish
-from contracts.store import ObjectStore, open_store
+from contracts.release import channels
+from contracts.release.manifest import Manifest
+from contracts.release.release import Release
+from contracts.release.transfer import publish
+from contracts.store.protocol import ObjectStore
+from contracts.store.urls import open_store
 from service import cli
 from service.backend import torchserve as backend
 from service.releases import service
@@ -372,7 +374,8 @@ def test_a_store_that_leaves_a_choice_is_not_guessed_at(
 
 def _as_new(folder: Path, version: str) -> Release:
     """The folder as a release of its own, its manifest made to fit its files."""
-    from contracts.release import MANIFEST, file_entries
+    from contracts.release.manifest import MANIFEST
+    from contracts.release.transfer import file_entries
 
     manifest = Manifest.parse((folder / MANIFEST).read_bytes())
     changes = {"version": version, "files": file_entries(folder)}

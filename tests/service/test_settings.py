@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contracts.data import data_roots
 from contracts.errors import ConfigError
+from contracts.jobs.data import data_roots
 from contracts.limits import BODY_LIMIT, REQUEST_BYTES, REVIEWS_LIMIT
-from contracts.serving import WorkerSettings
+from contracts.model_folder import WorkerSettings
 from service.app import create_app
 from service.settings import Limits, Settings, load_settings
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from contracts.jobs import JobStore
+from contracts.jobs.store import JobStore
 from service.cli import app
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from service.supervise import Child, Program
+from service.local.supervise import Child, Program
 
 
 def test_a_childs_log_is_kept_within_bounds_while_it_runs(tmp_path: Path) -> None:

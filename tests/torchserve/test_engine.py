@@ -15,11 +15,11 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from contracts.errors import ModelError
-from contracts.release import Release
+from contracts.release.release import Release
 from contracts.tokens import Encoded
-from torchserve import network
-from torchserve.engine import TorchEngine, runs
-from torchserve.network import ROWS_MOST
+from torchserve.engines import network
+from torchserve.engines.network import ROWS_MOST
+from torchserve.engines.pytorch import TorchEngine, runs
 
 Build = Callable[..., Release]
 

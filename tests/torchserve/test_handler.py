@@ -18,9 +18,9 @@ from ts.model_loader import ModelLoaderFactory
 
 from contracts.errors import ModelError
 from contracts.limits import REVIEWS_LIMIT, TEXT_LIMIT
-from contracts.release import Release
+from contracts.model_folder import HANDLER, write_model_folder
+from contracts.release.release import Release
 from contracts.review import segments
-from contracts.serving import HANDLER, write_model_folder
 from torchserve import handler as handler_module
 from torchserve.handler import ReviewHandler
 from torchserve.wire import read_reviews

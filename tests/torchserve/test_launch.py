@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from contracts.errors import ConfigError, MachineError
-from contracts.release import Release
-from contracts.serving import write_model_folder
+from contracts.model_folder import write_model_folder
+from contracts.release.release import Release
 from torchserve import java
 from torchserve.launch import command, environment, prepare, take_ports
 

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from contracts.limits import QUEUED_REQUESTS
-from contracts.release import Release
-from contracts.serving import WorkerSettings, write_model_folder
+from contracts.model_folder import WorkerSettings, write_model_folder
+from contracts.release.release import Release
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training import evaluate
-from training.stage import execute
+from training.running.stage import execute
+from training.stages import evaluate
 
 from . import tiny
 from .recorder import Recorder

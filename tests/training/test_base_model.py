@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigError, ModelError
-from contracts.release import Release
+from contracts.release.release import Release
 from contracts.stages import PrepareConfig, TrainConfig
-from training import base_model, prepare
-from training.base_model import hashes, identity, locate, of_prepare
-from training.stage import load_config
+from training.model import base_model
+from training.model.base_model import hashes, identity, locate, of_prepare
+from training.running.stage import load_config
+from training.stages import prepare
 
 
 @pytest.fixture

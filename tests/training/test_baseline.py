@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training import baseline
+from training.judge import baseline
 
 WORDS = {1: "awful refund", 2: "poor", 4: "good", 5: "excellent!"}
 STARS = np.array([1, 2, 4, 5] * 30)

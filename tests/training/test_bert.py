@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from contracts.errors import ModelError
-from training.bert import BertClassifier, BertConfig, load_safetensors, save_safetensors
+from training.model.bert import BertClassifier, BertConfig, load_safetensors, save_safetensors
 
 TINY = BertConfig(
     vocab_size=64,
@@ -51,7 +51,7 @@ def test_logits_equal_those_of_transformers(kind: str, tmp_path: Path) -> None:
 def test_gelu_and_its_gradient_are_exact() -> None:
     import tensorflow as tf
 
-    from training.fused import gelu
+    from training.model.fused import gelu
 
     x = tf.constant(np.linspace(-6, 6, 101), tf.float32)
     with tf.GradientTape() as ours, tf.GradientTape() as theirs:
@@ -65,7 +65,7 @@ def test_gelu_and_its_gradient_are_exact() -> None:
 def test_softmax_and_its_gradient_are_exact() -> None:
     import tensorflow as tf
 
-    from training.fused import biased_softmax
+    from training.model.fused import biased_softmax
 
     x = tf.random.stateless_normal((2, 3, 4, 4), seed=(1, 2))
     bias = tf.constant([[[[0.0, 0.0, 0.0, -1e9]]]])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibration import FLATTEST, SHARPEST, fit_temperature, softmax
-from training.metrics import Floats, Ints, negative_log_likelihood
+from training.judge.calibration import FLATTEST, SHARPEST, fit_temperature, softmax
+from training.judge.metrics import Floats, Ints, negative_log_likelihood
 
 
 def drawn(temperature: float, rows: int = 20_000) -> tuple[Floats, Ints]:

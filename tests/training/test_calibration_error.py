@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration import SHAPES, Population, judge, ours, percentile
-from training.calibration_error import Bins, calibration_error, observed_error
+from training.judge.calibration_error import Bins, calibration_error, observed_error
 
 REPEATS = 40
 

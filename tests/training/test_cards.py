@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from training.cards import AMAZON_TERMS, UNKNOWN_TERMS, data_terms
-from training.report import interval, table
+from training.judge.report import interval, table
+from training.package.cards import AMAZON_TERMS, UNKNOWN_TERMS, data_terms
 
 
 def test_terms_are_those_stated_else_what_is_known_of_the_files() -> None:

@@ -15,13 +15,13 @@ import safetensors.numpy
 from contracts.errors import GateError, ModelError
 from contracts.review import segments
 from contracts.tokens import Encoded
-from training import convert
-from training.convert import Parity
-from training.hard_texts import hard_texts
-from training.labelled import prepared_encoder
-from training.metrics import Floats
-from training.predictor import Predictor
-from training.stage import execute
+from training.data.labelled import prepared_encoder
+from training.judge.metrics import Floats
+from training.model.hard_texts import hard_texts
+from training.model.reference import Predictor
+from training.running.stage import execute
+from training.stages import convert
+from training.stages.convert import Parity
 
 from . import tiny
 from .recorder import Recorder
@@ -38,7 +38,7 @@ def encoded(tiny_inputs: dict[str, Path]) -> list[Encoded]:
 @pytest.fixture(scope="module")
 def expected(tiny_inputs: dict[str, Path], encoded: list[Encoded]) -> Floats:
     """What TensorFlow answers."""
-    from training.bert import load_safetensors
+    from training.model.bert import load_safetensors
 
     return convert.tensorflow_logits(load_safetensors(tiny_inputs["train"] / "model"), encoded)
 
@@ -53,7 +53,7 @@ def test_a_bert_passes_and_its_files_are_whole(tiny_inputs: dict[str, Path], tmp
 
 
 def test_a_distilbert_passes(tiny_inputs: dict[str, Path], tmp_path: Path) -> None:
-    from training.bert import BertClassifier, BertConfig, save_safetensors
+    from training.model.bert import BertClassifier, BertConfig, save_safetensors
 
     vocabulary = tiny.tokenizer().get_vocab_size()
     model = BertClassifier(BertConfig(model_type="distilbert", vocab_size=vocabulary, **tiny.SHAPE))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from contracts.errors import DataError, GateError
-from training import evaluate
-from training.folder import read_facts
-from training.labelled import LabelledReviews
-from training.metrics import paired_difference
-from training.stage import execute
+from training.data.labelled import LabelledReviews
+from training.judge.metrics import paired_difference
+from training.running.folder import read_facts
+from training.running.stage import execute
+from training.stages import evaluate
 
 from . import tiny
 from .recorder import Recorder
@@ -135,7 +135,7 @@ def test_the_floor_is_passed_only_by_more() -> None:
 
 @pytest.mark.slow
 def test_it_runs_as_a_module_and_names_a_missing_input(tiny_inputs: dict[str, Path], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training.evaluate", "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "training", "evaluate", "--output", str(tmp_path / "out")]
     command += ["--set", "beat_baseline=false", "--input", f"prepare={tiny_inputs['prepare']}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from contracts.errors import DataError, NotFound, ReleaseError, StoreError
-from contracts.release import Release
+from contracts.release.release import Release
 from contracts.tokens import Truncation
-from training import export
-from training.evaluate import evaluate_release
-from training.labelled import LabelledReviews, answerable, read_labelled
-from training.stage import execute
+from training.data.labelled import LabelledReviews, answerable, read_labelled
+from training.running.stage import execute
+from training.stages import export
+from training.stages.evaluate import evaluate_release
 
 from . import tiny
 from .recorder import Recorder

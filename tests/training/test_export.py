@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from contracts import channels
 from contracts.errors import GateError, MachineError, ModelError
-from contracts.release import Release, fetch, verify, versions
+from contracts.release import channels
+from contracts.release.published import versions
+from contracts.release.release import Release, verify
+from contracts.release.transfer import fetch
 from contracts.review import segments
-from contracts.store import FileStore, open_store
-from training import evaluate, export
-from training.labelled import LabelledReviews
-from training.predictor import Predictor
-from training.stage import execute
+from contracts.store.file_store import FileStore
+from contracts.store.urls import open_store
+from training.data.labelled import LabelledReviews
+from training.model.reference import Predictor
+from training.running.stage import execute
+from training.stages import evaluate, export
 
 from . import tiny
 from .recorder import Recorder

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigError
-from training import folder
-from training.folder import FACTS, begin, check_folder, started
+from training.running import folder
+from training.running.folder import FACTS, begin, check_folder, started
 
 
 @pytest.fixture

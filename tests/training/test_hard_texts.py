@@ -8,8 +8,8 @@ import pytest
 
 from contracts.review import segments
 from contracts.tokens import Encoded, ReviewEncoder
-from training.base_model import locate
-from training.hard_texts import hard_texts
+from training.model.base_model import locate
+from training.model.hard_texts import hard_texts
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from contracts.stages import StageConfig
-from training import cli, evaluate, interrupt, pipeline, stage
-from training.interrupt import STOPPING, check, interruptible
-from training.stage import Reporter, execute
+from training import cli
+from training.pipeline import runner
+from training.running import interrupt, stage
+from training.running.interrupt import STOPPING, check, interruptible
+from training.running.stage import Reporter, execute
+from training.stages import evaluate
 
 from .recorder import Recorder
 
@@ -64,7 +67,7 @@ def test_every_command_ends_with_one_sentence_and_130(
     library: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STARS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(pipeline, "run", library)
+    monkeypatch.setattr(runner, "run", library)
     monkeypatch.setattr(evaluate, "evaluate_release", library)
     asked = ["--data", "reviews.tsv", "--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
 
@@ -76,11 +79,11 @@ def test_every_command_ends_with_one_sentence_and_130(
         result = CliRunner().invoke(cli.app, list(arguments))
         return result.exit_code, result.stderr
 
-    made = SimpleNamespace(NAME="copy", SOURCES=("training/stage.py",), Config=StageConfig, run=library)
+    made = SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=StageConfig, run=library)
     for code, err in (
         stars("pipeline", "run", *asked),
         stars("evaluate", "--data", "reviews.tsv"),
-        main(pipeline.main, *asked),
+        main(runner.main, *asked),
         main(lambda: stage.main(made), "--output", str(tmp_path / "out")),
     ):
         assert code == 130
@@ -97,7 +100,7 @@ def test_an_interrupt_that_a_library_loses_ends_the_stage_at_its_next_word(tmp_p
         raise AssertionError("it went on")
 
     heard = interrupt._asked
-    lossy = SimpleNamespace(NAME="copy", SOURCES=("training/stage.py",), Config=StageConfig, run=run)
+    lossy = SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=StageConfig, run=run)
     with pytest.raises(KeyboardInterrupt), interruptible(lambda _: None):
         execute(lossy, StageConfig(), {}, tmp_path / "out", Recorder())
     check()
@@ -138,7 +141,7 @@ def test_what_the_shell_ignores_stays_ignored() -> None:
 
 HARD_AT_WORK = """
 import hashlib, sys, threading
-from training.interrupt import interruptible
+from training.running.interrupt import interruptible
 def say(line):
     sys.stderr.write(line + "\\n")
     sys.stderr.flush()

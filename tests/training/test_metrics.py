@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from training import metrics
+from training.judge import metrics
 
 rng = np.random.default_rng(3)
 TRUTH = rng.integers(1, 6, 400)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from contracts.errors import ConfigError
-from training import pipeline
-from training.pipeline import Run, rows_used, tidy
+from training.pipeline import runner
+from training.pipeline.runner import Run, rows_used, tidy
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "reviews.tsv"
 
@@ -38,7 +38,7 @@ def test_a_work_folder_beside_ones_own_files_is_refused_before_any_work(tmp_path
     (tmp_path / "train" / "notes.txt").write_text("mine")
     watcher = Watcher()
     with pytest.raises(ConfigError, match=r"train holds files that train did not make.*--work"):
-        pipeline.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path), watcher)
+        runner.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path), watcher)
     assert not watcher.stages
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["train", "train/notes.txt"]
 
@@ -46,7 +46,7 @@ def test_a_work_folder_beside_ones_own_files_is_refused_before_any_work(tmp_path
 def test_a_work_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("mine")
     with pytest.raises(ConfigError, match="choose another"):
-        pipeline.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path / "work"), Watcher())
+        runner.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path / "work"), Watcher())
 
 
 def test_tidy_deletes_what_finished_stages_made_and_nothing_else(tmp_path: Path) -> None:

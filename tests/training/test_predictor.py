@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification
 
 from contracts.errors import ModelError
 from contracts.tokens import Encoded
-from training.export import cast_weights
-from training.labelled import LabelledReviews, prepared_encoder
-from training.predictor import Predictor, pad
+from training.data.labelled import LabelledReviews, prepared_encoder
+from training.model.reference import Predictor, pad
+from training.stages.export import cast_weights
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from contracts.errors import DataError
 from contracts.review import Segments, segments
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
-from training import base_model, prepare
-from training.folder import read_facts
-from training.reading import read_reviews
-from training.spark import spark_session
-from training.splits import read_split
-from training.stage import execute
+from training.data.reading import read_reviews
+from training.data.spark import spark_session
+from training.data.splits import read_split
+from training.model import base_model
+from training.running.folder import read_facts
+from training.running.stage import execute
+from training.stages import prepare
 
 from .recorder import Recorder
 from .test_reading import row, write

@@ -9,9 +9,9 @@ import pytest
 
 from contracts.errors import DataError
 from contracts.review import Segments
-from training import labelled, reading
-from training.labelled import read_labelled
-from training.reading import HEADER, find_files, inspect, parse_line, read_reviews
+from training.data import labelled, reading
+from training.data.labelled import read_labelled
+from training.data.reading import HEADER, find_files, inspect, parse_line, read_reviews
 
 
 def row(**changes: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from pyspark import SparkContext
 
 from contracts.errors import MachineError
-from training.spark import java_home, spark_session
+from training.data.spark import java_home, spark_session
 
 # pyspark leaves its sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

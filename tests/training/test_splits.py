@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from training.splits import TokenRows, plan_epoch
+from training.data.splits import TokenRows, plan_epoch
 
 ROWS = TokenRows.from_table(
     pa.table(

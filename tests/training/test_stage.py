@@ -15,9 +15,9 @@ import pytest
 
 from contracts.errors import ConfigError, MachineError
 from contracts.stages import StageConfig
-from training import stage
-from training.folder import read_facts
-from training.stage import Reporter, code_fingerprint, execute, load_config
+from training.running import stage
+from training.running.folder import read_facts
+from training.running.stage import Reporter, code_fingerprint, execute, load_config
 
 from .recorder import Recorder
 
@@ -35,7 +35,7 @@ def copier(runs: list[bool], fails: bool = False) -> Any:
         (outputs / "whole").write_text(inputs["text"].read_text() * config.copies)
         return {"copies": config.copies}
 
-    return SimpleNamespace(NAME="copy", SOURCES=("training/stage.py",), Config=Config, run=run)
+    return SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=Config, run=run)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_facts(text: dict[str, Path], 
     def run(*_args: Any) -> dict[str, Any]:
         raise OSError(28, "No space left on device")
 
-    full = SimpleNamespace(NAME="copy", SOURCES=("training/stage.py",), Config=Config, run=run)
+    full = SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=Config, run=run)
     with pytest.raises(MachineError, match="No space left on device"):
         execute(full, Config(), text, tmp_path / "out", Recorder())
     assert not (tmp_path / "out" / "facts.json").exists()
@@ -135,7 +135,7 @@ def test_a_file_that_moves_inside_an_input_changes_it(tmp_path: Path) -> None:
 
 def test_comments_and_docstrings_do_not_change_the_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
-    monkeypatch.setattr(stage, "__file__", str(tmp_path / "training" / "stage.py"))
+    monkeypatch.setattr(stage, "ROOT", tmp_path)
 
     def of(source: str) -> str:
         (tmp_path / "a.py").write_text(source)
@@ -174,7 +174,7 @@ def test_sagemaker_layout(tmp_path: Path) -> None:
         "SM_OUTPUT_DIR": tmp_path / "failed",
     }
     environment = os.environ | {name: str(path) for name, path in layout.items()}
-    command = [sys.executable, "-m", "training.prepare"]
+    command = [sys.executable, "-m", "training", "prepare"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "limit" in (tmp_path / "failed" / "failure").read_text()

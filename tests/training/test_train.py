@@ -17,10 +17,11 @@ import pytest
 import safetensors.numpy
 
 from contracts.errors import DataError, GateError
-from training import base_model, train
-from training.folder import read_facts
-from training.prepare import SPLIT_SCHEMA
-from training.stage import execute
+from training.model import base_model
+from training.running.folder import read_facts
+from training.running.stage import execute
+from training.stages import train
+from training.stages.prepare import SPLIT_SCHEMA
 
 from .recorder import Recorder
 from .test_bert import write_checkpoint
@@ -181,8 +182,8 @@ def test_a_run_cut_off_at_each_line_of_an_epochs_end_ends_as_an_undisturbed_one(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from training import train
-from training.stage import StderrReporter, execute
+from training.stages import train
+from training.running.stage import StderrReporter, execute
 replace = Path.replace
 def killed(self, target):
     if target.name == sys.argv[4] and target.parent.name == sys.argv[5]:

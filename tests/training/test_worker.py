@@ -18,12 +18,13 @@ from typing import Any
 import psutil
 import pytest
 
-from contracts.database import BUSY_SECONDS
+from contracts.database.database import BUSY_SECONDS
 from contracts.errors import JobError
-from contracts.jobs import Job, JobState, JobStore
-from training.child import RunLock
-from training.lease import DEFAULT_TIMES, Times
-from training.worker import Worker
+from contracts.jobs.job import Job, JobState
+from contracts.jobs.store import JobStore
+from training.jobs.child import RunLock
+from training.jobs.lease import DEFAULT_TIMES, Times
+from training.jobs.worker import Worker
 
 FAKE = Path(__file__).with_name("fake_pipeline.py")
 TIMES = Times(lease=5, heartbeat=0.2, stop=1, poll=0.1)
@@ -54,8 +55,8 @@ class Place:
     def process(self, mode: str) -> subprocess.Popen[bytes]:
         """A worker as a process of its own, to be killed."""
         code = (
-            "import signal, sys\nfrom pathlib import Path\nfrom contracts.jobs import JobStore\n"
-            "from training.lease import Times\nfrom training.worker import Worker\n"
+            "import signal, sys\nfrom pathlib import Path\nfrom contracts.jobs.store import JobStore\n"
+            "from training.jobs.lease import Times\nfrom training.jobs.worker import Worker\n"
             "url, runs, data, fake, mode = sys.argv[1:]\n"
             "worker = Worker('file:///store', JobStore(url), Path(runs), roots=[Path(data)],\n"
             f"                command=(sys.executable, fake, mode), times={TIMES!r})\n"
@@ -432,7 +433,7 @@ def test_a_worker_makes_itself_known_until_it_stops(place: Place) -> None:
 
 def test_runs_are_their_owners_and_logs_stay_within_bounds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults 11 and 25: what a pipeline writes may quote reviews, and is as long as it likes."""
-    monkeypatch.setattr("training.child.LOG_BYTES", 50_000)
+    monkeypatch.setattr("training.jobs.child.LOG_BYTES", 50_000)
     place.runs.mkdir(mode=0o755)
     job = place.submit()
     before = os.umask(0)

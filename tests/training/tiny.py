@@ -18,10 +18,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
-from training.folder import FACTS
-from training.labelled import LabelledReviews, prepared_encoder
-from training.predictor import pad
-from training.prepare import SPLIT_SCHEMA, Config
+from training.data.labelled import LabelledReviews, prepared_encoder
+from training.model.reference import pad
+from training.running.folder import FACTS
+from training.stages.prepare import SPLIT_SCHEMA, Config
 
 EPOCHS = 10
 BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"

@@ -1,0 +1,139 @@
+"""Labelled reviews in memory: what a model is judged on, from a prepared split or from TSV files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from contracts.errors import DataError, ReviewError
+from contracts.isolation import alone
+from contracts.review import Review, Segments, segments
+from contracts.tokens import Encoded, ReviewEncoder, Truncation
+from training.data.reading import find_files, read_reviews
+from training.data.splits import read_split
+from training.judge.metrics import Ints
+from training.running.folder import read_facts
+
+
+@dataclass(frozen=True)
+class LabelledReviews:
+    """Rows of equal length, row by row in the same order. `body_words` counts words before any truncation."""
+
+    segments: list[Segments]
+    stars: Ints
+    categories: list[str]
+    body_words: Ints
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    @property
+    def texts(self) -> list[str]:
+        """Each review as one text, for a bag of words."""
+        return [f"{first}\n{second}" for first, second in self.segments]
+
+    def take(self, rows: Ints) -> LabelledReviews:
+        """The rows with these numbers, in this order."""
+        return LabelledReviews(
+            [self.segments[row] for row in rows],
+            self.stars[rows],
+            [self.categories[row] for row in rows],
+            self.body_words[rows],
+        )
+
+    @classmethod
+    def of(cls, reviews: Sequence[Review]) -> LabelledReviews:
+        """Reviews that all have a star."""
+        return cls._of(reviews, [_text(review) for review in reviews])
+
+    @classmethod
+    def _of(cls, reviews: Sequence[Review], texts: list[Segments]) -> LabelledReviews:
+        return cls(
+            texts,
+            np.array([review.star_rating for review in reviews], dtype=np.int64),
+            [review.product_category for review in reviews],
+            np.array([len(text.second.split()) for text in texts], dtype=np.int64),
+        )
+
+    @classmethod
+    def from_split(cls, prepare: Path, split: str) -> LabelledReviews:
+        """A split of a finished prepare stage. Raises DataError when it is missing or empty."""
+        columns = ["star_rating", "product_category", "body_words", "first", "second"]
+        table = read_split(prepare, split, columns)
+        if len(table) == 0:
+            raise DataError(f"the {split} split in {prepare} is empty: prepare more data")
+        return cls(
+            [Segments(*pair) for pair in zip(table["first"].to_pylist(), table["second"].to_pylist(), strict=True)],
+            table["star_rating"].to_numpy().astype(np.int64),
+            table["product_category"].to_pylist(),
+            table["body_words"].to_numpy().astype(np.int64),
+        )
+
+
+def _text(review: Review) -> Segments:
+    return segments(review.review_body, review.review_headline, review.product_category)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Rows that could not be judged. A row may have several reasons."""
+
+    rows: int
+    reasons: dict[str, int]
+
+
+def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[LabelledReviews, Skipped]:
+    """The good rows of TSV files, plain or gzip; with `limit`, only the first so many.
+
+    Raises DataError for a file that is missing, damaged or without the needed columns, and when no row is good.
+    """
+    kept: list[Review] = []
+    texts: list[Segments] = []
+    bad: list[list[str]] = []
+    try:
+        for review, reasons in chain.from_iterable(read_reviews(path) for path in find_files(paths)):
+            text = alone(_text, review) if review else None
+            if review is None or text is None:
+                bad.append(reasons)
+            elif isinstance(text, ReviewError):
+                bad.append([text.kind])
+            else:
+                kept.append(review)
+                texts.append(text)
+            if len(kept) == limit:
+                break
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    skipped = Skipped(len(bad), dict(sorted(Counter(chain.from_iterable(bad)).items())))
+    if not kept:
+        found = ", ".join(f"{count} {reason}" for reason, count in skipped.reasons.items()) or "no rows"
+        raise DataError(f"no row can be judged ({found}): bring rows with a text and a star from 1 to 5")
+    return LabelledReviews._of(kept, texts), skipped
+
+
+def encode(encoder: ReviewEncoder, texts: Sequence[Segments]) -> list[Encoded | ReviewError]:
+    """Each text's tokens, or why it has none: over the limit under Truncation.ERROR, or a mistake of ours."""
+    if encoder.truncation is not Truncation.ERROR:
+        together = alone(encoder.encode, texts)
+        if not isinstance(together, ReviewError):
+            return list(together)
+    return [alone(lambda text: encoder.encode([text])[0], text) for text in texts]
+
+
+def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, list[Encoded], dict[str, int]]:
+    """The numbers of the texts that the encoder takes, their tokens, and how many of the others there are by reason."""
+    found = encode(encoder, texts)
+    taken = {row: each for row, each in enumerate(found) if isinstance(each, Encoded)}
+    others = Counter(each.kind for each in found if isinstance(each, ReviewError))
+    return np.array([*taken], dtype=np.int64), [*taken.values()], dict(others)
+
+
+def prepared_encoder(prepare: Path) -> ReviewEncoder:
+    """The tokenizer, token limit and truncation policy that a finished prepare stage used."""
+    config = read_facts(prepare)["config"]
+    return ReviewEncoder(prepare / "tokenizer.json", config["token_limit"], Truncation(config["truncation"]))
