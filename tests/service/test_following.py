@@ -153,9 +153,13 @@ def test_of_two_promotions_at_once_one_wins_and_both_serve_it(
             assert f"moved by somebody else meanwhile, to {winner} by" in str(loser)
             assert production(store) == (winner, "red")
             for each in gateways:
-                await until(lambda each=each: each.serves(winner))
-                await until(lambda each=each: set(each.backend.models) == {winner, "red"})
-                assert each.releases.previous == "red"
+                await until(  # at one moment: the other gateway's rollback below may still be on its way here
+                    lambda each=each: (
+                        each.serves(winner)
+                        and each.releases.previous == "red"
+                        and set(each.backend.models) == {winner, "red"}
+                    )
+                )
                 assert (await each.releases.rollback("admin")).version == "red"
                 await each.releases.promote(winner, "admin")
 

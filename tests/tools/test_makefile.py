@@ -37,10 +37,12 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def _make(checkout: Path, target: str) -> subprocess.Popen[str]:
-    """make as a terminal starts it: with a process group of its own."""
+    """make as a terminal starts it: with a process group of its own, and not as part of the `make test` around it."""
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
     return subprocess.Popen(
         ["make", target, f"PYTHON={sys.executable}"],
         cwd=checkout,
+        env=outside,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
