@@ -17,11 +17,11 @@ import pytest
 import safetensors.numpy
 
 from contracts.errors import DataError, GateError
+from training.data.splits import SPLIT_SCHEMA
 from training.model import base_model
 from training.running.folder import read_facts
 from training.running.stage import execute
 from training.stages import train
-from training.stages.prepare import SPLIT_SCHEMA
 
 from .recorder import Recorder
 from .test_bert import write_checkpoint
