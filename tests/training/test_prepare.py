@@ -11,7 +11,7 @@ from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from contracts import review as contract
-from contracts.errors import DataError
+from contracts.errors import DataError, ReviewError
 from contracts.review import Segments, segments
 from contracts.stages import PrepareConfig
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
@@ -190,14 +190,14 @@ def test_a_mistake_of_ours_over_one_row_is_its_reason(monkeypatch: pytest.Monkey
 def test_the_encoder_may_fail_over_one_row_too(monkeypatch: pytest.MonkeyPatch) -> None:
     config = prepare.Config()
     encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
-    encode = encoder.encode
+    encode = encoder._encode
 
-    def fails(reviews: list[Segments]) -> list[Encoded]:
+    def fails(reviews: list[Segments]) -> list[Encoded | ReviewError]:
         if any("poison" in review.second for review in reviews):
             raise ZeroDivisionError
         return encode(reviews)
 
-    monkeypatch.setattr(encoder, "encode", fails)
+    monkeypatch.setattr(encoder, "_encode", fails)
     lines = [row(review_id=f"R{i}", review_body=text).encode() for i, text in enumerate(["One.", "poison", "Two."])]
     rows = prepare_lines(lines, encoder, config)
     assert [each["reasons"] for each in rows] == [[], ["review_failed"], []]

@@ -106,18 +106,9 @@ def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[Labe
     return LabelledReviews.of(kept, texts), skipped
 
 
-def encode(encoder: ReviewEncoder, texts: Sequence[Segments]) -> list[Encoded | ReviewError]:
-    """Each text's tokens, or why it has none: over the limit under Truncation.ERROR, or a mistake of ours."""
-    if encoder.truncation is not Truncation.ERROR:
-        together = alone(encoder.encode, texts)
-        if not isinstance(together, ReviewError):
-            return list(together)
-    return [alone(lambda text: encoder.encode([text])[0], text) for text in texts]
-
-
 def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, TokenRows, dict[str, int]]:
     """The numbers of the texts that the encoder takes, their tokens, and how many of the others there are by reason."""
-    answers = encode(encoder, texts)
+    answers = encoder.encode_each(texts)
     taken = {row: answer for row, answer in enumerate(answers) if isinstance(answer, Encoded)}
     refused = Counter(answer.kind for answer in answers if isinstance(answer, ReviewError))
     return np.array([*taken], dtype=np.int64), TokenRows.of([*taken.values()]), dict(refused)

@@ -18,7 +18,6 @@ from contracts.isolation import alone
 from contracts.review import Segments
 from contracts.stages import PrepareConfig
 from contracts.tokens import ReviewEncoder
-from training.data.labelled import encode
 from training.data.reading import LabelledReview, parse_bytes
 from training.data.splits import SPLIT_SCHEMA
 
@@ -65,7 +64,8 @@ def prepare_lines(lines: Iterable[bytes], encoder: ReviewEncoder, config: Prepar
         else:
             row |= columns
             good.append(row)
-    for row, encoded in zip(good, encode(encoder, [Segments(r["first"], r["second"]) for r in good]), strict=True):
+    texts = [Segments(row["first"], row["second"]) for row in good]
+    for row, encoded in zip(good, encoder.encode_each(texts), strict=True):
         if isinstance(encoded, ReviewError):
             row["reasons"] = [encoded.kind]
         else:

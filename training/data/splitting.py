@@ -18,7 +18,7 @@ from contracts.tokens import ReviewEncoder
 from training.data.reading import HEADER_LINE, is_header
 from training.data.rows import MAPPED_SCHEMA, prepare_lines
 from training.data.splits import SPLIT_SCHEMA, SPLITS
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

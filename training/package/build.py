@@ -23,7 +23,7 @@ from training.package.golden import golden_cases
 from training.package.identity import code_revision, new_version
 from training.package.rounding import cast_weights, compare
 from training.running.folder import read_facts
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 STAGES = ("prepare", "train", "convert", "evaluate")
 

@@ -22,7 +22,7 @@ from training.model.hard_texts import hard_texts
 from training.model.parity import Parity, tensorflow_logits
 from training.model.reference import ReferenceModel
 from training.running import stage
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 NAME = "convert"
 Config = ConvertConfig

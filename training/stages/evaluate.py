@@ -24,7 +24,7 @@ from training.judge.release import compare_with
 from training.judge.report import markdown
 from training.judge.verdict import check_floor, decide
 from training.model.reference import TEST_LOGITS, Progress, ReferenceModel
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 NAME = "evaluate"
 Config = EvaluateConfig

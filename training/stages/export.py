@@ -18,7 +18,7 @@ from contracts.stages import ExportConfig
 from contracts.store.protocol import ObjectStore
 from contracts.store.urls import open_store
 from training.package.build import build
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 NAME = "export"
 Config = ExportConfig

@@ -15,7 +15,7 @@ from training.data.spark import spark_session
 from training.data.splitting import map_lines, write_splits
 from training.model import base_model
 from training.running import stage
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 NAME = "prepare"
 Config = PrepareConfig
