@@ -47,8 +47,12 @@ def test_links_lead_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_and_names_are_there(page: str) -> None:
-    """`training/model/bert.py` is a file, `contracts.review.segments` something in one."""
+    """`training/model/bert.py` is a file; `contracts.review.segments`, `contracts/review.py:segments` are in one."""
     for span in _spans(page):
+        file, _, names = span.partition(".py:")
+        if names:
+            assert _defines(ROOT / f"{file}.py", names.split(".")), span
+            continue
         if re.fullmatch(r"(contracts|docs|examples|releases|service|tests|tools|torchserve|training)/[\w/.-]*", span):
             assert (ROOT / span).exists(), span
         elif re.fullmatch(r"(contracts|service|torchserve|training)(\.\w+)+(?<!\.log)", span):
