@@ -73,7 +73,7 @@ def _names_something(dotted: str) -> bool:
 
 def _defines(file: Path, names: list[str]) -> bool:
     """Whether a file defines a name, or a class with a name in it."""
-    body: list[ast.stmt] = ast.parse(file.read_text()).body
+    body: list[ast.stmt] = ast.parse(file.read_text()).body if file.exists() else []
     for name in names:
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name:
