@@ -13,6 +13,8 @@ import pytest
 import typer
 
 from contracts.cli import COMMANDS, build
+from contracts.stages import STAGES
+from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -116,6 +118,18 @@ def test_commands_and_options_are_there() -> None:
 def _shell(text: str) -> list[str]:
     """The lines that a reader would type."""
     return re.findall(r"^(?: {4}|\$ )(?:\S*bin/|STARS\S+ )?(stars .*)$", text, re.MULTILINE)
+
+
+def test_variables_are_there_and_told() -> None:
+    """docs/limits.md has every setting of the gateway; what other pages say, a program reads."""
+    ours = "STARS_SIGNING_KEY", "STARS_URL"
+    settings = {f"STARS_{name}".upper() for name in Settings.model_fields if name != "limits"} | set(ours)
+    told = re.findall(r"^\| (`STARS_.+?) \|", PAGES["docs/limits.md"], re.MULTILINE)
+    assert {name for row in told for name in re.findall(r"STARS_\w+", row)} == settings
+    stages = tuple(f"STARS_{stage}_".upper() for stage in STAGES)
+    for page, text in PAGES.items():
+        for name in re.findall(r"STARS_[A-Z_]*[A-Z]", text):
+            assert name in settings or name.startswith(("STARS_LIMITS__", *stages)), f"{page}: {name}"
 
 
 def test_the_readme_has_every_command() -> None:
