@@ -15,6 +15,7 @@ import typer
 from contracts.cli import COMMANDS, build
 from contracts.stages import STAGES
 from service.settings import Settings
+from tools import examples
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -137,6 +138,12 @@ def test_the_readme_has_every_command() -> None:
     table = re.findall(r"^\| (`stars .+?) \|", PAGES["README.md"], re.MULTILINE)
     told = {word for row in table for word in re.findall(r"[a-z]+", row)}
     assert {word for name in commands for word in name.split()} <= told
+
+
+def test_answers_stand_only_where_they_are_generated() -> None:
+    """tests/service/test_examples.py holds those pages to what the service answers."""
+    shown = {page for page, text in PAGES.items() if re.search(r'"(stars|confidence|logits)": \[?-?\d', text)}
+    assert shown == {page.relative_to(ROOT).as_posix() for page in examples.PAGES}
 
 
 def test_figures_agree() -> None:
