@@ -13,6 +13,9 @@ import pytest
 import typer
 
 from contracts.cli import COMMANDS, build
+from contracts.stages import STAGES
+from service.settings import Settings
+from tools import examples
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -118,11 +121,29 @@ def _shell(text: str) -> list[str]:
     return re.findall(r"^(?: {4}|\$ )(?:\S*bin/|STARS\S+ )?(stars .*)$", text, re.MULTILINE)
 
 
+def test_variables_are_there_and_told() -> None:
+    """docs/limits.md has every setting of the gateway; what other pages say, a program reads."""
+    ours = "STARS_SIGNING_KEY", "STARS_URL"
+    settings = {f"STARS_{name}".upper() for name in Settings.model_fields if name != "limits"} | set(ours)
+    told = re.findall(r"^\| (`STARS_.+?) \|", PAGES["docs/limits.md"], re.MULTILINE)
+    assert {name for row in told for name in re.findall(r"STARS_\w+", row)} == settings
+    stages = tuple(f"STARS_{stage}_".upper() for stage in STAGES)
+    for page, text in PAGES.items():
+        for name in re.findall(r"STARS_[A-Z_]*[A-Z]", text):
+            assert name in settings or name.startswith(("STARS_LIMITS__", *stages)), f"{page}: {name}"
+
+
 def test_the_readme_has_every_command() -> None:
     commands = _commands(build(entry_points(group=COMMANDS)))
     table = re.findall(r"^\| (`stars .+?) \|", PAGES["README.md"], re.MULTILINE)
     told = {word for row in table for word in re.findall(r"[a-z]+", row)}
     assert {word for name in commands for word in name.split()} <= told
+
+
+def test_answers_stand_only_where_they_are_generated() -> None:
+    """tests/service/test_examples.py holds those pages to what the service answers."""
+    shown = {page for page, text in PAGES.items() if re.search(r'"(stars|confidence|logits)": \[?-?\d', text)}
+    assert shown == {page.relative_to(ROOT).as_posix() for page in examples.PAGES}
 
 
 def test_figures_agree() -> None:
