@@ -33,7 +33,8 @@ from contracts.errors import (
 )
 from contracts.release import channels, published
 from contracts.release.channels import PRODUCTION, Channel
-from contracts.release.manifest import DOCUMENT_LIMIT, Manifest, manifest_key
+from contracts.release.files import DOCUMENT_LIMIT
+from contracts.release.manifest import Manifest, manifest_key
 from service.backend.protocol import Backend
 from service.errors import Busy, NoSuchVersion, NotServing
 from service.metrics import Metrics

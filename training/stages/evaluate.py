@@ -17,7 +17,7 @@ import numpy as np
 
 from contracts.errors import DataError, GateError, NotFound
 from contracts.release import channels
-from contracts.release.reference import find, resolve
+from contracts.release.lookup import find, resolve
 from contracts.release.release import Release
 from contracts.stages import EvaluateConfig
 from contracts.store.urls import open_store
