@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contracts.review import Review, segments
-from contracts.tokens import ReviewEncoder
 from service.backend.protocol import NotLoaded, Scored, Scores
-from torchserve.engines.pytorch import Engine
-from torchserve.model import load_model
+from torchserve.model import Model, load_model
 
 
 class InProcess:
     """A `Backend`."""
 
     def __init__(self) -> None:
-        self.models: dict[str, tuple[ReviewEncoder, Engine]] = {}
+        self.models: dict[str, Model] = {}
         self.loads: list[str] = []
         self.free = asyncio.Event()
         self.free.set()
@@ -26,10 +24,10 @@ class InProcess:
         await self.free.wait()
         if version not in self.models:
             raise NotLoaded(f"release {version} is not loaded")
-        encoder, engine = self.models[version]
+        model = self.models[version]
         texts = [segments(each.review_body, each.review_headline, each.product_category) for each in reviews]
-        encoded = encoder.encode(texts)
-        logits = engine.infer(encoded)
+        encoded = model.encoder.encode(texts)
+        logits = model.engine.infer(encoded)
         return Scored(
             [
                 Scores(tuple(map(float, row)), len(each.input_ids), each.truncated)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.review import clean
-from torchserve.language import WORDS_FILE, Language
+from torchserve.language import WORDS_FILES, Language
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -98,11 +98,11 @@ ENGLISH = (
 
 @pytest.fixture(scope="module")
 def language() -> Language:
-    return Language()
+    return Language("en")
 
 
 def test_the_words_are_a_thousand() -> None:
-    words = WORDS_FILE.read_text(encoding="ascii").split()
+    words = WORDS_FILES["en"].read_text(encoding="ascii").split()
     assert len(words) == len(set(words)) == 1000
     assert all(word == word.lower() for word in words)
 
