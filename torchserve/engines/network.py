@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from contracts.tokens import Encoded
 from torchserve.engines.dense import ROWS_MOST, Dense
-from torchserve.engines.weights import Affine, Block, Norm, Weights
+from torchserve.engines.weights import Affine, BlockWeights, Norm, Weights
 
 ROWS_STEP = 16
 """Rows are made a multiple of this, because oneDNN takes a millisecond to prepare for a number that it hasn't seen."""
@@ -26,10 +26,10 @@ ROWS_STEP = 16
 MakeDense = Callable[[Affine], Dense]
 
 
-class SelfAttention:
+class ReviewAttention:
     """Multi-head attention within each review. Queries are scaled by 1 / sqrt(head size) in the weights."""
 
-    def __init__(self, heads: int, block: Block, dense: MakeDense) -> None:
+    def __init__(self, heads: int, block: BlockWeights, dense: MakeDense) -> None:
         self._heads = heads
         parts = (_scaled(block.query, heads), block.key, block.value)
         self.project = dense(
@@ -54,13 +54,13 @@ class SelfAttention:
 
 
 class FirstTokenAttention:
-    """What SelfAttention gives each review's first token, without projecting the others.
+    """What ReviewAttention gives each review's first token, without projecting the others.
 
     With one query q a review, its products with the keys W x + b are those of (W' q) with x, but for a term that is the
     same for all x and drops out of the softmax; and the weighted sum of the values is V applied to that of the x.
     """
 
-    def __init__(self, heads: int, block: Block) -> None:
+    def __init__(self, heads: int, block: BlockWeights) -> None:
         self._heads = heads
         self._query = _scaled(block.query, heads)
         hidden = len(block.query.bias)
@@ -113,7 +113,7 @@ class Network:
         self._segments = weights.segments
         self._embedding_norm = weights.embedding_norm
         heads, epsilon = weights.shape.heads, weights.shape.epsilon
-        self._attentions = [SelfAttention(heads, block, dense) for block in weights.blocks[:-1]]
+        self._attentions = [ReviewAttention(heads, block, dense) for block in weights.blocks[:-1]]
         self._last_attention = FirstTokenAttention(heads, weights.blocks[-1])
         self._feed_forwards = [
             FeedForward(

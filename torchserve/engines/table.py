@@ -8,13 +8,13 @@ from pathlib import Path
 from contracts.engine import Engine
 
 ENGINES = {
-    "torch": "torchserve.engines.pytorch:TorchEngine",
+    "torch": ("torchserve.engines.pytorch", "TorchEngine"),
 }
-"""By the name that manifests use. Imported when it is taken, because each brings a library of its own."""
+"""Module and class, by the name that manifests use. Imported when it is taken, because each brings a library of its own."""
 
 
 def open_engine(kind: str, folder: Path, token_limit: int) -> Engine:
     """Load a release's weights into the engine. Raises ModelError, and ImportError where its library is missing."""
-    module, _, name = ENGINES[kind].partition(":")
+    module, name = ENGINES[kind]
     engine: Engine = getattr(import_module(module), name)(folder, token_limit)
     return engine

@@ -95,7 +95,7 @@ class Norm(NamedTuple):
     bias: Tensor
 
 
-class Block(NamedTuple):
+class BlockWeights(NamedTuple):
     """One transformer block: self-attention, then a feed-forward network with one inner layer."""
 
     query: Affine
@@ -119,7 +119,7 @@ class Weights(NamedTuple):
     segments: Tensor | None
     """(segments, hidden); None in DistilBERT, which knows one kind of text only."""
     embedding_norm: Norm
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockWeights, ...]
     pooler: Affine
     classifier: Affine
 
@@ -169,8 +169,8 @@ def _weights(shape: Shape, read: Read) -> Weights:
     def norm(name: str) -> Norm:
         return Norm(read(f"{name}.weight", (hidden,)), read(f"{name}.bias", (hidden,)))
 
-    def block(at: str) -> Block:
-        return Block(
+    def block(at: str) -> BlockWeights:
+        return BlockWeights(
             affine(f"{at}.{names['query']}", hidden, hidden),
             affine(f"{at}.{names['key']}", hidden, hidden),
             affine(f"{at}.{names['value']}", hidden, hidden),

@@ -24,7 +24,7 @@ from training.judge.metrics import Floats
 from training.model.hard_texts import hard_texts
 from training.model.reference import Predictor, pad
 from training.running import stage
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 if TYPE_CHECKING:
     from training.model.bert import BertClassifier

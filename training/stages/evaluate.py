@@ -37,7 +37,7 @@ from training.judge.metrics import (
 )
 from training.judge.report import markdown
 from training.model.reference import Predictor, Progress
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 NAME = "evaluate"
 Config = EvaluateConfig

@@ -35,7 +35,7 @@ from training.package.cards import About, data_card, data_terms, model_card
 from training.package.golden import golden_cases
 from training.running import stage
 from training.running.folder import read_facts
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 from training.stages.evaluate import TEST_LOGITS
 
 NAME = "export"

@@ -26,7 +26,7 @@ from training.data.reading import HEADER_LINE, find_files, inspect, is_header, p
 from training.data.spark import spark_session
 from training.model import base_model
 from training.running import stage
-from training.running.stage import Reporter
+from training.running.reporting import Reporter
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
