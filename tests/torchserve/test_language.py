@@ -143,3 +143,7 @@ def test_real_english_reviews_rarely_get_a_hint(language: Language) -> None:
     hints = [language.unfamiliar(clean(body)) for body in bodies]
     assert len(hints) > 10_000
     assert sum(hint is not None for hint in hints) < 0.003 * len(hints)
+
+
+def test_nothing_is_said_where_the_model_learnt_another_language() -> None:
+    assert Language("fr").unfamiliar("Das Gerät ist nach zwei Tagen kaputt gegangen, leider nie wieder") is None

@@ -10,7 +10,7 @@ from contracts.engine import Engine
 ENGINES = {
     "torch": ("torchserve.engines.pytorch", "TorchEngine"),
 }
-"""Module and class, by the name that manifests use. Imported when it is taken, because each brings a library of its own."""
+"""Module and class, by the name that manifests use. Imported when it is taken: each brings a library of its own."""
 
 
 def open_engine(kind: str, folder: Path, token_limit: int) -> Engine:
