@@ -38,7 +38,7 @@ picture:  ## Draw anew who imports whom, in docs/architecture.md
 
 lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
 	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock
-	$(BIN)/$(LOCK) --extra service --extra torchserve --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
+	$(BIN)/$(LOCK) --extra service --extra torchserve --extra aws --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
 	@! grep -inE 'nvidia|cuda|triton|file://' requirements.lock requirements-serve.lock
 
 clean:  ## Remove the environment and caches; releases and data stay

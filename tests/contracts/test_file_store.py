@@ -73,7 +73,7 @@ def test_open_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_store("my store").url == folder.as_uri()
 
 
-@pytest.mark.parametrize("url", ["", "s3://bucket/prefix", "http://example.com/x", "file://host/share", "file://"])
+@pytest.mark.parametrize("url", ["", "S3://bucket", "http://example.com/x", "file://host/share", "file://"])
 def test_urls_that_are_no_store(url: str) -> None:
     with pytest.raises(ConfigError, match="folder"):
         open_store(url)

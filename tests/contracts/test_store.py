@@ -17,11 +17,12 @@ from contracts.store.urls import open_store
 KEY = "releases/review-stars/v1/manifest.json"
 
 
-@pytest.fixture(params=["file"])
+@pytest.fixture(params=["file", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An empty store of each kind."""
-    urls = {"file": (tmp_path / "store").as_uri()}
-    return open_store(urls[request.param])
+    if request.param == "s3":
+        return open_store(str(request.getfixturevalue("bucket")))
+    return open_store((tmp_path / "store").as_uri())
 
 
 def test_write_read_list_delete(store: ObjectStore) -> None:
