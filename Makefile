@@ -43,7 +43,7 @@ picture:  ## Draw anew who imports whom, in docs/architecture.md
 
 lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
 	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock
-	$(BIN)/$(LOCK) --extra service --extra torchserve --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
+	$(BIN)/$(LOCK) --extra service --extra torchserve --extra aws --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
 	$(IMAGE_LOCK) pyproject.toml --extra service --extra aws --extra postgresql $(NO_HUB) --output-file infra/images/gateway.lock
 	$(IMAGE_LOCK) pyproject.toml --extra torchserve $(NO_HUB) --output-file infra/images/torchserve.lock
 	$(IMAGE_LOCK) pyproject.toml --extra training --extra aws --extra postgresql --output-file infra/images/training.lock

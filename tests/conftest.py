@@ -1,4 +1,4 @@
-"""Fixtures that several packages' tests share: small real releases, and one real TorchServe."""
+"""Fixtures that several packages' tests share: small real releases, one real TorchServe, one real S3 server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -262,3 +263,87 @@ def own_torchserve() -> Iterator[TorchServe]:
     """A TorchServe for one test, which may break it."""
     with running_torchserve() as server:
         yield server
+
+
+@dataclass(frozen=True)
+class S3:
+    """A running SeaweedFS with a bucket, which each test uses under a prefix of its own."""
+
+    endpoint: str
+    bucket: str = "stars"
+
+    @staticmethod
+    def environment(endpoint: str, key: str = "owner") -> dict[str, str]:
+        """What a process is told to use it as "owner" (of the server), "writer" (of the bucket) or "reader" (of it)."""
+        return {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": f"{key}-secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def start_s3(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """SeaweedFS on free loopback ports, with authentication and a key to encrypt with; its endpoint."""
+    actions = {
+        "owner": ["Admin"],
+        "writer": ["Read:stars", "Write:stars", "List:stars"],
+        "reader": ["Read:stars", "List:stars"],
+    }
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{name}-secret"}], "actions": allowed}
+        for name, allowed in actions.items()
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    names = ("master", "volume", "filer", "s3")
+    ports = [f"{name}.port{kind}" for name in names for kind in ("", ".grpc")]
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in ports]
+    chosen = {name: probe.getsockname()[1] for name, probe in zip(ports, probes, strict=True)}
+    for probe in probes:
+        probe.close()
+    command = [str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}", "-ip=127.0.0.1"]
+    command += ["-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={folder / 's3.json'}", "-volume.max=50"]
+    command += ["-master.volumeSizeLimitMB=128", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    command += [f"-{name}={port}" for name, port in chosen.items()]
+    with (folder / "log").open("wb") as log:
+        environment = os.environ | {"WEED_S3_SSE_KEY": "a key for tests"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    return process, f"http://127.0.0.1:{chosen['s3.port']}"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    """One real S3 server for the whole session."""
+    from boto3.session import Session
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    folder = Path(tempfile.mkdtemp(prefix="s3-"))
+    process, endpoint = start_s3(folder)
+    try:
+        client = Session("owner", "owner-secret", region_name="us-east-1").client("s3", endpoint_url=endpoint)
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                client.create_bucket(Bucket=S3.bucket)
+                client.put_object(Bucket=S3.bucket, Key="ready", Body=b"")
+                break
+            except (BotoCoreError, ClientError):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"SeaweedFS did not start:\n{(folder / 'log').read_text(errors='replace')[-4000:]}")
+                time.sleep(0.2)
+        yield S3(endpoint)
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def bucket(s3_server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty store in the bucket; this process and its children may write there."""
+    for name, value in S3.environment(s3_server.endpoint, "writer").items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.bucket}/{tmp_path.name}-{time.time_ns()}"

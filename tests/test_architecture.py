@@ -35,7 +35,7 @@ TOO_LONG = {
     "training/pipeline/runner.py",
     "training/stages/train.py",
 }
-ONE_NAME_FOR_SEVERAL = {"Child", "SelfAttention"}
+ONE_NAME_FOR_SEVERAL = {"Child"}
 
 
 def _modules(root: Path = ROOT) -> Iterator[tuple[str, Path]]:

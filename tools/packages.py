@@ -23,8 +23,8 @@ from uv_settings import PIP, UV, uv_settings
 
 STAMP = ROOT / ".venv" / "review-stars-install.json"
 LOCKS = {"all": ROOT / "requirements.lock", "serve": ROOT / "requirements-serve.lock"}
-SERVING = {"serving": "service,torchserve"}
-EVERYTHING = {**SERVING, "training": "training", "development, AWS, PostgreSQL": "dev,aws,postgresql"}
+SERVING = {"serving": "service,torchserve,aws"}
+EVERYTHING = {**SERVING, "training": "training", "development, PostgreSQL": "dev,postgresql"}
 """The groups, with the extras in pyproject.toml that ask for their packages."""
 
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
