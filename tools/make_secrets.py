@@ -1,4 +1,4 @@
-"""`make secrets`: the secrets that docker-compose.yml mounts, each a file of its own, and the line in .env that names them.
+"""`make secrets`: the secrets that docker-compose.yml mounts, a file each, and the line in .env that names them.
 
 The folder is its owner's only; the files in it can be read by whom they are mounted for, which is another user.
 """

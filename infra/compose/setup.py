@@ -1,4 +1,4 @@
-"""What must be done before anything serves: refuse example secrets in reach of others, make the bucket, push the release.
+"""Before anything serves: refuse example secrets in reach of others, make the bucket, publish the bundled release.
 
 Run by docker-compose.yml in the gateway's image; with everything done already it changes nothing.
 """
