@@ -83,7 +83,7 @@ FROM base AS ours
 ARG VERSION=unreleased
 ARG REVISION=unknown
 ENV STARS_HOME=/var/lib/review-stars
-RUN install -d -o stars -g stars -m 700 /var/lib/review-stars && install -d -o stars -g stars /models
+RUN install -d -o stars -g stars -m 700 /var/lib/review-stars /run/torchserve && install -d -o stars -g stars /models
 WORKDIR /home/stars
 LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
@@ -113,8 +113,7 @@ FROM ours AS torchserve
 COPY --from=torchserve-environment /opt/stars /opt/stars
 USER 0
 RUN --mount=type=bind,from=code,source=/dist,target=/dist \
-    pip --python /opt/stars/bin/python install -q --no-cache-dir --no-deps --no-index --compile /dist/*.whl \
-    && install -d -o stars -g stars -m 700 /run/torchserve
+    pip --python /opt/stars/bin/python install -q --no-cache-dir --no-deps --no-index --compile /dist/*.whl
 COPY infra/images/ping.py /opt/stars/bin/ping-torchserve
 USER 10001:10001
 LABEL org.opencontainers.image.title="review-stars TorchServe" \
@@ -167,7 +166,7 @@ USER 10001:10001
 STOPSIGNAL SIGINT
 EXPOSE 5432
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
-    CMD ["pg_isready", "-q", "-h", "127.0.0.1"]
+    CMD ["pg_isready", "-q", "-h", "/tmp", "-U", "postgres"]
 CMD ["database"]
 
 

@@ -12,10 +12,10 @@ NO_HUB := --no-emit-package huggingface-hub --no-emit-package hf-xet
 HEED_CTRL_C := trap 'exit 0' INT;
 
 .DEFAULT_GOAL := help
-.PHONY: help up test setup bench soak examples picture lock clean
+.PHONY: help up test test-compose secrets image-sizes setup bench soak examples picture lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up:  ## Serve the bundled release, until Ctrl-C: TorchServe, the gateway and, after make setup, a worker
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py --serve && $(BIN)/stars up
@@ -24,10 +24,21 @@ test: setup  ## Check everything: lint, format, types, then all tests on the rea
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/compose
 
 setup:  ## Make .venv with everything: serving, training, AWS, development
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py
+
+test-compose: setup  ## Build the images, run docker-compose.yml, and do to it what production will do; needs Docker
+	$(BIN)/pytest tests/compose --timeout 2400
+
+secrets:  ## Make the secrets that docker-compose.yml mounts, in ./secrets, and name them in .env
+	@$(PYTHON) tools/make_secrets.py
+
+image-sizes:  ## Build the three images and print their sizes
+	@docker compose build --quiet gateway torchserve worker
+	@for each in gateway torchserve training; do docker image inspect --format \
+		"{{printf \"%-12s\" \"$$each\"}} {{.Size}} bytes" review-stars/$$each:$${STARS_TAG:-local}; done
 
 bench: setup  ## Print the tables behind every speed claim, in a quarter of an hour on an idle machine
 	@for each in serve gateway overload train; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
