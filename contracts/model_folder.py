@@ -75,10 +75,7 @@ def write_model_folder(release: Release, model_store: Path, settings: WorkerSett
     Raises MachineError when it cannot be written.
     """
     folder = model_store / f"{release.manifest.name}-{release.manifest.version}"
-    written = {
-        Path("MAR-INF/MANIFEST.json"): _archive_manifest(release),
-        Path("model-config.yaml"): (settings or WorkerSettings()).to_yaml(),
-    }
+    written = archive_files(release, settings)
     try:
         if _is_sound(folder, release, written):
             return folder
@@ -102,8 +99,16 @@ def write_model_folder(release: Release, model_store: Path, settings: WorkerSett
     return folder
 
 
+def archive_files(release: Release, settings: WorkerSettings | None = None) -> dict[Path, str]:
+    """What TorchServe asks for beside a release's files: its own manifest, and how to run the model."""
+    return {
+        Path("MAR-INF/MANIFEST.json"): _archive_manifest(release),
+        Path("model-config.yaml"): (settings or WorkerSettings()).to_yaml(),
+    }
+
+
 def _archive_manifest(release: Release) -> str:
-    """TorchServe's own manifest, which names the model, its version and the handler."""
+    """Names the model, its version and the handler."""
     model = {
         "modelName": release.manifest.name,
         "modelVersion": release.manifest.version,
