@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +98,15 @@ def write_model_folder(release: Release, model_store: Path, settings: WorkerSett
             f"{folder} cannot be written ({error.strerror}): make room, or choose another model store"
         ) from error
     return folder
+
+
+def prune_model_folders(model_store: Path, name: str, keep: frozenset[str]) -> None:
+    """Remove the folders of a model's other versions, which nobody has loaded any more."""
+    for path in model_store.glob("*/MAR-INF/MANIFEST.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # not written by us, or half removed
+            model = json.loads(path.read_bytes())["model"]
+            if model["modelName"] == name and model["modelVersion"] not in keep:
+                shutil.rmtree(path.parent.parent)
 
 
 def archive_files(release: Release, settings: WorkerSettings | None = None) -> dict[Path, str]:

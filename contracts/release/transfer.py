@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from contracts.errors import ConfigError, Conflict, MachineError, NotFound, ReleaseError
 from contracts.release.bundled import key_for_store
@@ -114,6 +114,20 @@ def fetch(store: ObjectStore, name: str, version: str, into: Path) -> Release:
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
     return Release(target, release.manifest)
+
+
+def fetched(into: Path, name: str) -> set[str]:
+    """The versions of which `fetch` has made something under `into`, whole or not."""
+    unfinished = {path.name.removeprefix(f".{name}-") for path in into.glob(f".{name}-*") if path.is_dir()}
+    return unfinished | {path.name for path in into.glob(f"{name}/*")}
+
+
+def forget(into: Path, name: str, version: str) -> None:
+    """Remove what `fetch` has made of a version, unless somebody is fetching it now."""
+    scratch = into / f".{name}-{version}"
+    with suppress(Timeout), FileLock(into / f"{scratch.name}.lock", timeout=0):
+        shutil.rmtree(into / name / version, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def copy(source: ObjectStore, target: ObjectStore, name: str, version: str) -> Release:
