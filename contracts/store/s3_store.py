@@ -28,7 +28,7 @@ from contracts.store.disk import explained, write_atomically
 from contracts.store.protocol import READ_LIMIT, Stored, changed, check_key, check_size, is_key, taken
 from contracts.store.s3_client import Operation, error_code, new_client, was_repeated
 
-ENCRYPTION_VARIABLE = "STARS_S3_ENCRYPTION"
+ENCRYPTION_VARIABLE = "STARS_STORE_ENCRYPTION"
 PART_BYTES = 16 * 1024 * 1024
 """A larger file goes up in parts of this size, each with its checksum; S3 wants at least 5 MiB."""
 
