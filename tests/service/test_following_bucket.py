@@ -118,6 +118,22 @@ def test_sighup_looks_at_once(tmp_path: Path, builds: dict[str, Release]) -> Non
         gateway.process.wait()
 
 
+def test_stopping_waits_for_no_store(tmp_path: Path, bucket: str, s3_server: Any) -> None:
+    with proxied(s3_server.endpoint) as proxy:
+        proxy.rate = 1e-3
+        gateway = Gateway(tmp_path, {"STARS_STORE": bucket, "AWS_ENDPOINT_URL": proxy.endpoint})
+        try:
+            deadline = time.monotonic() + 30
+            while not proxy.connections:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            gateway.stop()
+            gateway.process.wait(8)
+        finally:
+            gateway.process.kill()
+            gateway.process.wait()
+
+
 def _until_production(client: httpx.Client, version: str) -> None:
     until = time.monotonic() + 30
     while client.get("/models").json()["production"] != version:
