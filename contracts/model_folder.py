@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,10 +76,7 @@ def write_model_folder(release: Release, model_store: Path, settings: WorkerSett
     Raises MachineError when it cannot be written.
     """
     folder = model_store / f"{release.manifest.name}-{release.manifest.version}"
-    written = {
-        Path("MAR-INF/MANIFEST.json"): _archive_manifest(release),
-        Path("model-config.yaml"): (settings or WorkerSettings()).to_yaml(),
-    }
+    written = archive_files(release, settings)
     try:
         if _is_sound(folder, release, written):
             return folder
@@ -102,8 +100,25 @@ def write_model_folder(release: Release, model_store: Path, settings: WorkerSett
     return folder
 
 
+def prune_model_folders(model_store: Path, name: str, keep: frozenset[str]) -> None:
+    """Remove the folders of a model's other versions, which nobody has loaded any more."""
+    for path in model_store.glob("*/MAR-INF/MANIFEST.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # not written by us, or half removed
+            model = json.loads(path.read_bytes())["model"]
+            if model["modelName"] == name and model["modelVersion"] not in keep:
+                shutil.rmtree(path.parent.parent)
+
+
+def archive_files(release: Release, settings: WorkerSettings | None = None) -> dict[Path, str]:
+    """What TorchServe asks for beside a release's files: its own manifest, and how to run the model."""
+    return {
+        Path("MAR-INF/MANIFEST.json"): _archive_manifest(release),
+        Path("model-config.yaml"): (settings or WorkerSettings()).to_yaml(),
+    }
+
+
 def _archive_manifest(release: Release) -> str:
-    """TorchServe's own manifest, which names the model, its version and the handler."""
+    """Names the model, its version and the handler."""
     model = {
         "modelName": release.manifest.name,
         "modelVersion": release.manifest.version,

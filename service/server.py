@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import resource
+import signal
 import socket
+import threading
 from functools import partial
 from typing import cast
 
@@ -19,6 +21,7 @@ from service.http.middleware import RequestLog
 from service.http.protocol import Door, Protocol
 from service.metrics import Metrics
 from service.parts import part
+from service.releases.service import Releases
 from service.settings import Limits, Settings
 
 KEEP_ALIVE_SECONDS = 75
@@ -34,13 +37,24 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says at /readyz that it stops and lets idle connections live for a moment."""
+    """uvicorn, which says at /readyz that it stops and lets idle connections live for a moment.
 
-    def __init__(self, config: uvicorn.Config, door: Door, readiness: Readiness, metrics: Metrics) -> None:
+    On SIGHUP it looks at the production channel at once.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, door: Door, readiness: Readiness, releases: Releases, metrics: Metrics
+    ) -> None:
         super().__init__(config)
         self._door = door
         self._readiness = readiness
+        self._releases = releases
         metrics.watch_connections(lambda: len(self.server_state.connections))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if threading.current_thread() is threading.main_thread():  # signals come nowhere else
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._releases.follow_now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._readiness.stop()
@@ -71,7 +85,7 @@ def make_server(app: FastAPI, port: int | None = None) -> Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(limits.deadline_seconds) + STOP_SECONDS,
     )
-    return Server(config, door, part(app, Readiness), metrics)
+    return Server(config, door, part(app, Readiness), part(app, Releases), metrics)
 
 
 def _allow_connections(limits: Limits) -> None:

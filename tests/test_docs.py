@@ -123,7 +123,7 @@ def _shell(text: str) -> list[str]:
 
 def test_variables_are_there_and_told() -> None:
     """docs/limits.md has every setting of the gateway; what other pages say, a program reads."""
-    ours = "STARS_SIGNING_KEY", "STARS_URL"
+    ours = "STARS_SIGNING_KEY", "STARS_URL", "STARS_STORE_ENCRYPTION"
     settings = {f"STARS_{name}".upper() for name in Settings.model_fields if name != "limits"} | set(ours)
     told = re.findall(r"^\| (`STARS_.+?) \|", PAGES["docs/limits.md"], re.MULTILINE)
     assert {name for row in told for name in re.findall(r"STARS_\w+", row)} == settings

@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from contracts.errors import ConfigError, Conflict, NotFound, ReleaseError
+from contracts.errors import ConfigError, Conflict, MachineError, NotFound, ReleaseError
 from contracts.release.bundled import key_for_store
-from contracts.release.files import FILES, MANIFEST, REQUIRED
+from contracts.release.files import DOCUMENT_LIMIT, FILES, MANIFEST, REQUIRED
 from contracts.release.manifest import FileEntry, Manifest, manifest_key
 from contracts.release.published import stored_manifest
 from contracts.release.release import Release
@@ -91,7 +91,8 @@ def sign(store: ObjectStore, name: str, version: str) -> None:
 def fetch(store: ObjectStore, name: str, version: str, into: Path) -> Release:
     """The release as a verified folder `into/<name>/<version>`, downloaded unless it is there already.
 
-    Raises NotFound for an unknown version and ReleaseError for a damaged one, which leaves nothing behind.
+    What came before a store failed is kept aside, and the next call goes on from there. Raises NotFound for an unknown
+    version and ReleaseError for a damaged one, which leaves nothing behind.
     """
     stored = stored_manifest(store, name, version)[1]
     key = key_for_store(store)
@@ -104,15 +105,39 @@ def fetch(store: ObjectStore, name: str, version: str, into: Path) -> Release:
                 release = Release._open(target, key)
                 if (target / MANIFEST).read_bytes() == stored.data:
                     return release
-            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(exist_ok=True)
             try:
-                scratch.mkdir()
                 release = _download(store, stored, scratch, key)
-                shutil.rmtree(target, ignore_errors=True)
-                scratch.rename(target)
-            finally:
+            except (MachineError, ReleaseError):
                 shutil.rmtree(scratch, ignore_errors=True)
+                raise
+            shutil.rmtree(target, ignore_errors=True)
+            scratch.rename(target)
     return Release(target, release.manifest)
+
+
+def fetched(into: Path, name: str) -> set[str]:
+    """The versions of which `fetch` has made something under `into`, whole or not."""
+    unfinished = {path.name.removeprefix(f".{name}-") for path in into.glob(f".{name}-*") if path.is_dir()}
+    return unfinished | {path.name for path in into.glob(f"{name}/*")}
+
+
+def forget(into: Path, name: str, version: str) -> None:
+    """Remove what `fetch` has made of a version, unless somebody is fetching it now."""
+    scratch = into / f".{name}-{version}"
+    with suppress(Timeout), FileLock(into / f"{scratch.name}.lock", timeout=0):
+        shutil.rmtree(into / name / version, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def copy(source: ObjectStore, target: ObjectStore, name: str, version: str) -> Release:
+    """Put a release of one store into another, verified on the way. Raises as `fetch` and `publish` do.
+
+    What the other has already, with the same content, is not sent again. Channels stay as they are.
+    """
+    with TemporaryDirectory(prefix="stars-") as folder:
+        release = fetch(source, name, version, Path(folder))
+        return publish(target, release.folder, release.manifest)
 
 
 def write_signed(store: ObjectStore, name: str, version: str, document: dict[str, Any], etag: str, key: bytes) -> None:
@@ -127,15 +152,23 @@ def _is_same(store: ObjectStore, key: str, path: Path) -> bool:
     """Whether the object has the file's content."""
     with TemporaryDirectory(prefix="stars-") as folder:
         stored = Path(folder) / path.name
-        store.download(key, stored)
-        return FileEntry.of(stored) == FileEntry.of(path)
+        store.download(key, stored, limit=FILES[path.name].limit if path.name in FILES else DOCUMENT_LIMIT)
+        return stored.stat().st_size == path.stat().st_size and FileEntry.of(stored) == FileEntry.of(path)
 
 
 def _download(store: ObjectStore, stored: Stored, folder: Path, key: bytes | None) -> Release:
-    """A release's files into an empty folder, its manifest as it is stored, and all of it verified."""
+    """A release's files into a folder, its manifest as it is stored, and all of it verified.
+
+    Of what an earlier attempt left there a file with the right content stays, all else goes.
+    """
     manifest = Manifest.parse(stored.data)
     prefix = _prefix(manifest.name, manifest.version)
+    for path in folder.iterdir():
+        if path.name not in manifest.files or FileEntry.of(path) != manifest.files[path.name]:
+            path.unlink()
     for name, entry in manifest.files.items():
+        if (folder / name).exists():
+            continue
         try:
             store.download(prefix + name, folder / name, limit=entry.size)
         except NotFound as error:

@@ -78,13 +78,17 @@ class Operation:
     It ends in time, whatever the server does, and every failure is a StoreError that says what to do.
     """
 
-    def __init__(self, client: Any, bucket: str, url: str, what: str, size: int) -> None:
+    def __init__(self, client: Any, bucket: str, url: str, what: str) -> None:
         self._endpoint = client.meta.endpoint_url
         self._bucket = bucket
         self._url = url
         self._what = what
-        self._until = time.monotonic() + OPERATION_SECONDS + size / SLOWEST
+        self._until = time.monotonic() + OPERATION_SECONDS
         self._token: Token[Operation | None]
+
+    def expect(self, size: int) -> None:
+        """Allow the time for so many bytes besides."""
+        self._until += size / SLOWEST
 
     def check(self) -> None:
         """Raises StoreError when the operation's time is over."""

@@ -28,7 +28,7 @@ from contracts.store.disk import explained, write_atomically
 from contracts.store.protocol import READ_LIMIT, Stored, changed, check_key, check_size, is_key, taken
 from contracts.store.s3_client import Operation, error_code, new_client, was_repeated
 
-ENCRYPTION_VARIABLE = "STARS_S3_ENCRYPTION"
+ENCRYPTION_VARIABLE = "STARS_STORE_ENCRYPTION"
 PART_BYTES = 16 * 1024 * 1024
 """A larger file goes up in parts of this size, each with its checksum; S3 wants at least 5 MiB."""
 
@@ -82,14 +82,16 @@ class S3Store:
 
     def write(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         place = self._place(key)
-        with self._operation(key, len(data)) as operation:
+        with self._operation(key) as operation:
+            operation.expect(len(data))
             return self._put(place, key, data, operation, if_absent, if_match)
 
     def upload(self, path: Path, key: str, *, if_absent: bool = False) -> None:
         place = self._place(key)
         with explained(path), path.open("rb") as source:
             size = os.fstat(source.fileno()).st_size
-            with self._operation(key, size) as operation:
+            with self._operation(key) as operation:
+                operation.expect(size)
                 if if_absent and self._exists(place):  # before the work; the condition is asked again at its end
                     raise taken(key)
                 if size <= PART_BYTES:
@@ -101,7 +103,7 @@ class S3Store:
         place = self._place(key)
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._operation(key, limit or 0) as operation:
+            with self._operation(key) as operation:
                 write_atomically(path, lambda target: self._receive(place, key, target, limit, operation))
 
     def check_writable(self) -> None:
@@ -131,8 +133,8 @@ class S3Store:
     def _place(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
-    def _operation(self, what: str, size: int = 0) -> Operation:
-        return Operation(self._client, self._bucket, self.url, what, size)
+    def _operation(self, what: str) -> Operation:
+        return Operation(self._client, self._bucket, self.url, what)
 
     def _exists(self, place: dict[str, str]) -> bool:
         try:
@@ -202,6 +204,8 @@ class S3Store:
             if answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
                 _empty(target)
             check_size(key, target.tell() + answer["ContentLength"], limit)
+            if not cuts:
+                operation.expect(answer["ContentLength"])
             try:
                 with closing(answer["Body"]) as body:
                     while chunk := body.read(CHUNK_BYTES):

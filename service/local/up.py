@@ -104,6 +104,7 @@ def programs(settings: Settings, store_url: str, key_file: Path | None, worker: 
         "STARS_MODEL_STORE": str(settings.model_folder),
         "PYTHONUNBUFFERED": "1",
     }
+    without_store = {name: value for name, value in shared.items() if not name.startswith("AWS_")}
     gateway = {name: os.environ[name] for name in SECRETS if name in os.environ} | {
         "STARS_HOST": settings.host,
         "STARS_PORT": str(settings.port),
@@ -114,7 +115,7 @@ def programs(settings: Settings, store_url: str, key_file: Path | None, worker: 
     if key_file is not None:
         gateway["STARS_ADMIN_KEY_FILE"] = str(key_file)
     found = [
-        Program("TorchServe", _torchserve(settings, ports), shared, logs / "torchserve.log"),
+        Program("TorchServe", _torchserve(settings, ports), without_store, logs / "torchserve.log"),
         Program(
             "the gateway",
             [sys.executable, "-m", "service"],

@@ -1,17 +1,30 @@
-"""`stars release`: look at a store's releases, and choose the one in production. The gateway need not run."""
+"""`stars release`: look at releases, move them between stores, choose the one in production. No gateway need run."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Look at releases and choose the one in production.")
+from contracts.errors import ConfigError
+
+if TYPE_CHECKING:
+    from contracts.release.release import Release
+
+app = typer.Typer(no_args_is_help=True, help="Look at releases, move them, and choose the one in production.")
 
 Store = Annotated[
     str | None,
     typer.Option(help="Where the releases are: a folder or URL. Default: the home folder's."),
+]
+Wanted = Annotated[str, typer.Argument(help="A version, production, candidate or latest.")]
+Local = Annotated[
+    str, typer.Argument(help="A release's folder, an archive, bundled, or a version or channel of the home folder's.")
 ]
 
 
@@ -77,6 +90,95 @@ def sign(version: Annotated[str, typer.Argument(help="The version.")], store: St
     opened, name = _open(store)
     transfer.sign(opened, name, version)
     typer.echo(f"{name} {version} is signed")
+
+
+@app.command()
+def push(release: Local, store: Store = None) -> None:
+    """Verify a release of this machine and put it into a store. Repeat it after an interruption: it goes on from there.
+
+    Nothing in the store is overwritten, and its channels stay as they are.
+    """
+    from contracts.release import transfer
+
+    opened = _open(store)[0]
+    with _local(release) as found:
+        transfer.publish(opened, found.folder, found.manifest)
+        typer.echo(f"{found.manifest.name} {found.manifest.version} is in {opened.url}")
+
+
+@app.command()
+def pull(
+    version: Wanted,
+    store: Store = None,
+    into: Annotated[Path, typer.Option(help="Make its folder below this one.")] = Path(),
+) -> None:
+    """Download a release from a store and verify it. Repeat it after an interruption: it goes on from there."""
+    from contracts.release import lookup, transfer
+
+    opened, name = _open(store)
+    typer.echo(transfer.fetch(opened, name, lookup.resolve(opened, version, name), into.absolute()).folder)
+
+
+@app.command("copy")
+def copy_release(
+    version: Wanted,
+    source: Annotated[str, typer.Option("--from", help="The store that has it: a folder or URL.")],
+    target: Annotated[str, typer.Option("--to", help="The store that is to have it.")],
+) -> None:
+    """Put a release of one store into another, verified on the way. The channels of both stay as they are."""
+    from contracts.release import lookup, transfer
+
+    (opened, name), (other, _) = _open(source), _open(target)
+    copied = transfer.copy(opened, other, name, lookup.resolve(opened, version, name))
+    typer.echo(f"{name} {copied.manifest.version} is in {other.url}")
+
+
+@app.command()
+def pack(
+    release: Local,
+    form: Annotated[str, typer.Option("--format", help="tar.gz, as SageMaker takes it, or mar.")] = "tar.gz",
+    output: Annotated[Path | None, typer.Option(help="The archive. Default: NAME-VERSION.FORMAT here.")] = None,
+) -> None:
+    """Verify a release and write it as one file: the same release always gives the same bytes."""
+    from contracts import archive
+
+    if form not in set(archive.Format):
+        raise ConfigError(f"there is no format {form}: use {' or '.join(archive.Format)}")
+    with _local(release) as found:
+        path = output or Path(f"{found.manifest.name}-{found.manifest.version}.{form}")
+        archive.pack(found, path.absolute(), archive.Format(form))
+        typer.echo(path)
+
+
+@app.command()
+def unpack(
+    path: Annotated[Path, typer.Argument(help="An archive, in either format.")],
+    into: Annotated[Path, typer.Option(help="Make the release's folder below this one.")] = Path(),
+) -> None:
+    """Take the release out of an archive and verify it. Whatever else the archive holds is refused."""
+    from contracts import archive
+
+    typer.echo(archive.unpack(path, into.absolute()).folder)
+
+
+@contextmanager
+def _local(reference: str) -> Iterator[Release]:
+    """The verified release that is meant, in a folder that may be changed."""
+    from contracts import archive
+    from contracts.release.lookup import find
+    from contracts.release.release import Release
+    from service.settings import load_settings
+
+    with TemporaryDirectory(prefix="stars-") as scratch:
+        if Path(reference).is_file():
+            with archive.unpacked(Path(reference)) as release:
+                yield release
+        else:
+            found = find(reference, None, Path(scratch) / "found", load_settings().name)
+            folder = found.folder
+            if not folder.is_relative_to(scratch):
+                folder = shutil.copytree(folder, Path(scratch) / "copy")
+            yield Release(folder, found.manifest)
 
 
 def _open(store: str | None) -> Any:

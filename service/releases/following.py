@@ -37,6 +37,12 @@ class ChannelFollower:
         self._in_service = in_service
         self._seconds = seconds
 
+    def look_now(self) -> None:
+        """Follow at once, and what failed before once more."""
+        if behind := self._in_service.behind:
+            self._in_service.behind = behind._replace(again=0.0)
+        self._changes.ended.set()
+
     async def run(self) -> None:
         """Look once within the time set, and after each change. Never ends by itself.
 

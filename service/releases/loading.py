@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from anyio.to_thread import run_sync
 
-from contracts.errors import GateError, ReleaseError, StarsError
-from contracts.release import transfer
+from contracts.errors import GateError, NotFound, ReleaseError, StarsError
+from contracts.model_folder import prune_model_folders
+from contracts.release import channels, transfer
 from contracts.release.release import Release
 from contracts.store.protocol import ObjectStore
 from service.backend.protocol import Backend, LoadingBackend, NotLoaded
@@ -34,9 +36,8 @@ class Loader:
         Raises NotFound, ReleaseError, ModelError, GateError or BackendError; what was not there before is not left.
         """
         log.info("release_loading", version=version)
-        release = await run_sync(
-            transfer.fetch, self._store, self._settings.name, version, self._settings.release_cache
-        )
+        fetch = partial(transfer.fetch, self._store, self._settings.name, version, self._settings.release_cache)
+        release = await run_sync(fetch, abandon_on_cancel=True)  # a stopping gateway waits for no store
         loaded = self._loaded.get(version) or LoadedRelease(release)
         try:
             await self._load(loaded, release)
@@ -60,19 +61,33 @@ class Loader:
             raise
 
     async def keep_only(self, versions: frozenset[str]) -> None:
-        """Unload all others, once no request is with them. It only costs memory, so a failure can wait."""
+        """Unload all others, once no request is with them, and remove what was fetched of them.
+
+        It only costs memory and disk, so a failure can wait.
+        """
         with suppress(StarsError):
             for version in await self._backend.loaded():
                 if version not in versions:
                     if loaded := self._loaded.pop(version, None):
                         await loaded.until_idle()
                     await self._unload(version)
+            await run_sync(self._prune, versions)
 
     async def unload(self, version: str) -> None:
         """Take a version out again, if that can be done."""
         self._loaded.pop(version, None)
         with suppress(StarsError):
             await self._unload(version)
+
+    def _prune(self, versions: frozenset[str]) -> None:
+        """Of what was fetched the candidate stays too: it may be promoted soon."""
+        settings = self._settings
+        if unused := transfer.fetched(settings.release_cache, settings.name) - versions:
+            with suppress(NotFound):
+                unused -= {channels.read(self._store, settings.name, channels.CANDIDATE)[0].version}
+            for version in unused:
+                transfer.forget(settings.release_cache, settings.name, version)
+        prune_model_folders(settings.model_folder, settings.name, versions)
 
     def _fetched(self, loaded: LoadedRelease) -> Release:
         with suppress(ReleaseError):

@@ -77,6 +77,10 @@ class Releases:
         """Somebody saw that the model server lost the release: check at once."""
         self._keeper.look_again()
 
+    def follow_now(self) -> None:
+        """Look at the production channel at once."""
+        self._follower.look_now()
+
     async def check(self) -> None:
         """One golden prediction by the release in service. Raises why it cannot be made."""
         limits = self._limits

@@ -19,6 +19,7 @@ class Proxy:
     cuts: list[int] = field(default_factory=list)
     """After how many bytes of answers the next connections break off; the ones after them do not."""
     rate: float | None = None
+    down: bool = False
     connections: int = 0
 
 
@@ -34,21 +35,25 @@ def proxied(endpoint: str) -> Iterator[Proxy]:
                 while True:
                     client, _ = listener.accept()
                     proxy.connections += 1
+                    if proxy.down:
+                        client.close()
+                        continue
                     cut = proxy.cuts.pop(0) if proxy.cuts else None
                     server = socket.create_connection((target.hostname, target.port))
-                    for there, back, limit in ((client, server, None), (server, client, cut)):
-                        threading.Thread(target=_copy, args=(proxy, there, back, limit), daemon=True).start()
+                    threading.Thread(target=_copy, args=(proxy, client, server), daemon=True).start()
+                    threading.Thread(target=_copy, args=(proxy, server, client, True, cut), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
         yield proxy
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def _copy(proxy: Proxy, source: socket.socket, target: socket.socket, limit: int | None) -> None:
-    answers = limit is not None or proxy.rate is not None
+def _copy(
+    proxy: Proxy, source: socket.socket, target: socket.socket, answers: bool = False, limit: int | None = None
+) -> None:
     with suppress(OSError):
-        while data := source.recv(65536 if proxy.rate is None else 1024):
-            if proxy.rate is not None and answers:
+        while (data := source.recv(4096)) and not proxy.down:
+            if answers and proxy.rate is not None:
                 time.sleep(len(data) / proxy.rate)
             target.sendall(data if limit is None else data[:limit])
             if limit is not None:

@@ -134,7 +134,7 @@ def test_what_is_no_object_of_ours_is_not_listed(store: S3Store, owner: Any) -> 
 
 
 def test_encryption_is_asked_of_the_server(bucket: str, owner: Any, big: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STARS_S3_ENCRYPTION", "AES256")
+    monkeypatch.setenv("STARS_STORE_ENCRYPTION", "AES256")
     store = S3Store(bucket)
     store.write("a", b"1")
     store.upload(big, "b")
@@ -143,7 +143,7 @@ def test_encryption_is_asked_of_the_server(bucket: str, owner: Any, big: Path, m
         assert found["ServerSideEncryption"] == "AES256"
     assert store.read("a").data == b"1"
     for wrong in ("aes", "AES256 key", "aws:kms:key"):
-        monkeypatch.setenv("STARS_S3_ENCRYPTION", wrong)
+        monkeypatch.setenv("STARS_STORE_ENCRYPTION", wrong)
         with pytest.raises(ConfigError, match="use AES256, aws:kms"):
             S3Store(bucket)
 

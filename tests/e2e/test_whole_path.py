@@ -1,9 +1,10 @@
-"""The whole path as a user walks it: labelled reviews in, stars over HTTP, retrain, promote, roll back."""
+"""The whole path as a user walks it, on a bucket: labelled reviews in, stars over HTTP, retrain, promote, roll back."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,11 +30,20 @@ def stars(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def bucket(s3_server: Any) -> Iterator[None]:
+    """What everybody on a bucket is told by the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment(s3_server.endpoint, "writer").items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(bucket: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store whose only release was trained by the command in the README."""
     folder = tmp_path_factory.mktemp("whole")
-    data, store = ROOT / "examples" / "reviews.tsv", folder / "store"
+    data, store = ROOT / "examples" / "reviews.tsv", f"s3://stars/{folder.name}-{time.time_ns()}"
     done = stars("pipeline", "run", "--data", f"{data}", "--preset", "tiny", "--store", f"{store}", cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Serve it with: stars up" in " ".join(done.stderr.split())
@@ -45,11 +55,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+def service(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
     """`stars up` on that store: its URL and the admin header."""
     home = tmp_path_factory.mktemp("home")
     port = free_port()
-    command = [sys.executable, "-m", "contracts.cli", "up", "--store", str(store), "--port", str(port)]
+    command = [sys.executable, "-m", "contracts.cli", "up", "--store", store, "--port", str(port)]
     environment = os.environ | {"STARS_HOME": str(home)}
     log = (home.parent / f"{home.name}.log").open("w")
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process:
@@ -87,10 +97,10 @@ def wait(condition: Any, what: str) -> None:
 
 
 @pytest.mark.timeout(2 * PATIENCE)
-def test_reviews_in_stars_out_and_round_again(store: Path, service: tuple[str, dict[str, str]]) -> None:
+def test_reviews_in_stars_out_and_round_again(store: str, service: tuple[str, dict[str, str]]) -> None:
     url, admin = service
     first = httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json()
-    assert first["version"] == channels.read(open_store(str(store)), "review-stars", "production")[0].version
+    assert first["version"] == channels.read(open_store(store), "review-stars", "production")[0].version
     assert abs(sum(first["probabilities"].values()) - 1) < 1e-6
     assert first["stars"] in range(1, 6)
 
@@ -123,3 +133,13 @@ def test_reviews_in_stars_out_and_round_again(store: Path, service: tuple[str, d
     rolled = httpx.post(f"{url}/admin/models/rollback", headers=admin, timeout=120)
     assert rolled.status_code == 200, rolled.text
     assert httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json() == first
+
+    # Another machine promotes it in the bucket, and the gateway follows.
+    done = stars("release", "promote", candidate, "--store", store)
+    assert f"production of review-stars is {candidate}" in done.stdout, done.stderr
+    wait(lambda: httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json() == second, "the gateway to follow")
+    listed = stars("release", "list", "--store", store).stdout
+    assert re.search(rf"{candidate} .* production candidate", listed), listed
+    data = str(ROOT / "examples" / "reviews.tsv")
+    judged = stars("evaluate", "--release", "candidate", "--store", store, "--data", data, "--limit", "50", "--json")
+    assert json.loads(judged.stdout)["version"] == candidate, judged.stderr

@@ -17,8 +17,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from contracts.cli import COMMANDS, build
-from contracts.errors import NotFound, ReleaseError
-from contracts.release.release import Release
+from contracts.errors import ConfigError, NotFound, ReleaseError
+from contracts.release.release import Release, verify
 from contracts.release.transfer import fetch, publish
 from contracts.store.urls import open_store
 from service.cli import app
@@ -55,6 +55,32 @@ def test_releases_are_listed_and_promoted_offline(build_release: Callable[..., R
     assert [line.split()[0] for line in lines] == ["one", "two"]
     assert lines[1].split()[3:] == ["0.200", "production"]
     assert isinstance(_stars("release", "promote", "three", "--store", str(tmp_path)).exception, NotFound)
+
+
+def test_a_release_travels(
+    build_release: Callable[..., Release], bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a folder into a bucket, from there into a folder store, and through archives."""
+    monkeypatch.setenv("STARS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    release = build_release(version="one", seed=1)
+    before = {path.name: path.stat().st_mtime_ns for path in release.folder.iterdir()}
+    for _ in range(2):  # what is there already is no hindrance
+        assert _stars("release", "push", str(release.folder), "--store", bucket).stdout.endswith(f"is in {bucket}\n")
+    assert {path.name: path.stat().st_mtime_ns for path in release.folder.iterdir()} == before
+    other = (tmp_path / "other").as_uri()
+    assert f"one is in {other}" in _stars("release", "copy", "latest", "--from", bucket, "--to", other).stdout
+    assert "review-stars is one" in _stars("release", "promote", "one", "--store", other).stdout
+    pulled = _stars("release", "pull", "production", "--store", other, "--into", "pulled").stdout.strip()
+    assert Path(pulled) == tmp_path / "pulled" / "review-stars" / "one" and verify(Path(pulled)) == []
+    for form in ("tar.gz", "mar"):
+        assert _stars("release", "pack", pulled, "--format", form).stdout == f"review-stars-one.{form}\n"
+        assert _stars("release", "unpack", f"review-stars-one.{form}", "--into", form).exit_code == 0
+        assert verify(tmp_path / form / "review-stars" / "one") == []
+        assert _stars("release", "push", f"review-stars-one.{form}", "--store", f"{bucket}/{form}").exit_code == 0
+        assert "one " in _stars("release", "list", "--store", f"{bucket}/{form}").stdout
+    assert isinstance(_stars("release", "pack", pulled, "--format", "zip").exception, ConfigError)
+    assert not (tmp_path / "home").exists(), "none of this is about the home folder's store"
 
 
 def test_no_help_has_a_type_beside_a_flag() -> None:
@@ -130,7 +156,7 @@ class TestLogs:
     [
         (["--host", "192.0.2.1"], "set STARS_ADMIN_KEY"),
         (["--port", "70000"], "STARS_PORT"),
-        (["--store", "s3://bucket/x"], "s3:// stores are not supported yet"),
+        (["--store", "s3://key:secret@bucket/x"], "an s3:// URL holds no key"),
         (["--store", "EMPTY"], "train one with"),
         (["--port", "TAKEN"], "is taken: choose another with --port"),
     ],

@@ -22,7 +22,7 @@ from contracts.release.release import Release
 from contracts.release.transfer import file_entries, publish
 from contracts.review import Review
 from contracts.store.file_store import FileStore
-from contracts.store.protocol import Stored
+from contracts.store.protocol import ObjectStore, Stored
 from service.metrics import Metrics
 from service.predict.service import Predictor
 from service.releases import keeping
@@ -48,6 +48,10 @@ class Gateway:
             return self.releases.serving().version == version
         except StarsError:
             return False
+
+    def settled(self, version: str) -> bool:
+        """It serves, and what came with the change is done too."""
+        return self.serves(version) and not self.releases._changes.under_way
 
 
 async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -97,12 +101,12 @@ def world(settings: Callable[..., Settings], tmp_path: Path) -> Callable[..., An
     return start
 
 
-def promote(store: FileStore, version: str) -> None:
+def promote(store: ObjectStore, version: str) -> None:
     """As somebody else does it."""
     channels.move(store, NAME, channels.PRODUCTION, version, "somebody", channels.seen(store, NAME, "production"))
 
 
-def production(store: FileStore) -> tuple[str, str | None]:
+def production(store: ObjectStore) -> tuple[str, str | None]:
     found = channels.read(store, NAME, channels.PRODUCTION)[0]
     return found.version, found.previous
 
@@ -119,7 +123,7 @@ def test_gateways_follow_whoever_moves_the_channel(store: FileStore, world: Call
             await until(lambda: set(one.backend.models) == {"green", "red"})
             promote(store, "blue")
             await until(lambda: one.serves("blue") and other.serves("blue"))
-            await until(lambda: set(one.backend.models) == {"blue", "green"})
+            await until(lambda: set(one.backend.models) == {"blue", "green"} and one.settled("blue"))
             assert one.releases.previous == "green" and one.releases.behind is None
             await one.releases.rollback("admin")
             assert one.serves("green") and production(store) == ("green", "blue")
@@ -156,7 +160,7 @@ def test_of_two_promotions_at_once_one_wins_and_both_serve_it(
             for each in gateways:
                 await until(  # at one moment: the other gateway's rollback below may still be on its way here
                     lambda each=each: (
-                        each.serves(winner)
+                        each.settled(winner)
                         and each.releases.previous == "red"
                         and set(each.backend.models) == {winner, "red"}
                     )

@@ -23,11 +23,12 @@ CLIENTS = 16
 class Gateway:
     """`python -m service` without a model server."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, given: dict[str, str] | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STARS_")}
         environment |= {"STARS_HOME": str(home), "STARS_STORE": str(home / "store"), "STARS_PORT": str(self.port)}
+        environment |= given or {}
         self.log = home / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

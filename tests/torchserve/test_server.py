@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from contracts.archive import Format, pack
 from contracts.limits import QUEUED_REQUESTS
 from contracts.model_folder import WorkerSettings, write_model_folder
 from contracts.release.release import Release
@@ -129,6 +130,21 @@ class TestProtocol:
         self, torchserve: Any, client: httpx.Client, served: Release
     ) -> None:
         assert_golden(torchserve, client, served)
+
+    def test_torchserve_takes_a_release_as_its_own_archive(
+        self, torchserve: Any, client: httpx.Client, build_release: Callable[..., Release]
+    ) -> None:
+        release = build_release(version="packed-1", seed=12)
+        path = torchserve.model_store / "packed.mar"
+        pack(release, path, Format.MAR)
+        try:
+            parameters = {"url": path.name, "initial_workers": "1", "synchronous": "true"}
+            response = client.post(f"{torchserve.management}/models", params=parameters)
+            assert response.status_code == 200, response.text
+            assert_golden(torchserve, client, release)
+        finally:
+            delete(torchserve, client, release)
+            path.unlink()
 
     def test_a_bad_review_fails_alone(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         response = predict(torchserve, client, served, reviews("Good.", "", 5, "\ud83d", "x" * 200_000, "Good."))
