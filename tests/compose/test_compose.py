@@ -58,7 +58,7 @@ def test_every_container_is_confined(stack: Stack) -> None:
         assert stack.inside(service, "id", "-u").strip() == "10001", service
         assert "Read-only" in stack.inside(service, "touch", "/opt/x", check=False), service
         assert stack.inside(service, "cat", "/proc/1/comm").strip() == "tini", service
-        tools = "for each in gcc cc c++ ld as; do command -v $each; done; ls -d /root/.cache /home/stars/.cache 2>/dev/null; true"
+        tools = "for each in gcc cc c++ ld as; do command -v $each; done; ls -d /root/.cache ~/.cache 2>/dev/null; true"
         assert stack.inside(service, "sh", "-c", tools).strip() == "", service
 
 
