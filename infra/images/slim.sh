@@ -3,7 +3,8 @@
 # services that we do not call. Run by the layer that installs it all, so that it never weighs anything.
 set -eu
 cd /opt/stars/lib/python3.11/site-packages
-rm -rf tensorflow/include torch/include torch/test torch/bin clang numpy/f2py numpy/_core/include numpy/_core/lib pyarrow/include
+rm -rf tensorflow/include torch/include torch/test clang numpy/_core/include numpy/_core/lib pyarrow/include
+[ ! -d torch/bin ] || find torch/bin -type f ! -name torch_shm_manager -delete
 find . -type d -name tests -prune -exec rm -rf {} +
 if [ -d botocore/data ]; then
     find botocore/data -mindepth 1 -maxdepth 1 -type d \
