@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from contracts.errors import ConfigError, MachineError
 from contracts.installation import ROOT
 from contracts.stages import StageConfig
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 from training.running.folder import FACTS, begin, check_folder, read_facts, started, write_whole
 from training.running.reporting import Reporter
 
@@ -175,4 +175,6 @@ def load_config(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"the configuration of {name} is wrong: {explain(error, kind, name, names=True)}") from error
+        raise ConfigError(
+            f"the configuration of {name} is wrong: {what_is_wrong(error, kind, name, names=True)}"
+        ) from error
