@@ -33,7 +33,7 @@ TOO_LONG = {
     "training/pipeline/runner.py",
     "training/stages/train.py",
 }
-ONE_NAME_FOR_SEVERAL = {"Child", "Predictor", "SelfAttention"}
+ONE_NAME_FOR_SEVERAL = {"Child", "SelfAttention"}
 
 
 def _modules(root: Path = ROOT) -> Iterator[tuple[str, Path]]:

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from contracts.stages import StageConfig
 from training import cli
+from training.judge import release
 from training.pipeline import entry, runner
 from training.running import interrupt
 from training.running.interrupt import STOPPING, check, interruptible
 from training.running.reporting import Reporter, StageReporter
 from training.running.stage import execute
-from training.stages import evaluate
 
 LIBRARY = """
 import signal
@@ -67,7 +67,7 @@ def test_every_command_ends_with_one_sentence_and_130(
 ) -> None:
     monkeypatch.setenv("STARS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(runner, "run", library)
-    monkeypatch.setattr(evaluate, "evaluate_release", library)
+    monkeypatch.setattr(release, "evaluate_release", library)
     asked = ["--data", "reviews.tsv", "--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
 
     def main(command: Callable[[], int], *arguments: str) -> tuple[int, str]:
