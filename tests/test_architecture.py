@@ -30,7 +30,6 @@ TOO_LONG = {
     "contracts/jobs/store.py",
     "service/http/protocol.py",
     "service/releases/service.py",
-    "training/pipeline/runner.py",
     "training/stages/train.py",
 }
 ONE_NAME_FOR_SEVERAL = {"Child", "Predictor", "SelfAttention"}

@@ -14,8 +14,8 @@ import pytest
 from contracts.errors import DataError, GateError
 from training.data.labelled import LabelledReviews
 from training.judge.metrics import paired_difference
+from training.running.execution import execute
 from training.running.folder import read_facts
-from training.running.stage import execute
 from training.stages import evaluate
 
 from . import tiny
@@ -81,7 +81,7 @@ def test_a_model_that_learnt_nothing_fails_but_is_reported(tiny_inputs: dict[str
     safetensors.numpy.save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     inputs = {"prepare": tiny_inputs["prepare"], "convert": broken}
     with pytest.raises(GateError, match="has not learnt enough"):
-        execute(evaluate, evaluate.Config(beat_baseline=False), inputs, tmp_path / "evaluate", Recorder())
+        execute(evaluate.STAGE, evaluate.Config(beat_baseline=False), inputs, tmp_path / "evaluate", Recorder())
     assert (tmp_path / "evaluate" / "report.md").exists()
     assert not (tmp_path / "evaluate" / "facts.json").exists()
 

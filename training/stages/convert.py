@@ -23,23 +23,14 @@ from training.data.labelled import prepared_encoder
 from training.judge.metrics import Floats
 from training.model.hard_texts import hard_texts
 from training.model.reference import Predictor, pad
-from training.running import stage
+from training.running.fingerprint import file_sha256
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
 if TYPE_CHECKING:
     from training.model.bert import BertClassifier
 
-NAME = "convert"
 Config = ConvertConfig
-SOURCES = (
-    "training/stages/convert.py",
-    "training/model/bert.py",
-    "training/model/fused.py",
-    "training/model/hard_texts.py",
-    "training/model/reference.py",
-    "contracts/review.py",
-    "contracts/tokens.py",
-)
 
 
 @dataclass(frozen=True)
@@ -101,8 +92,18 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     parity.check(config.tolerance)
     report.progress(1.0, f"PyTorch agrees on all {len(texts)}: logits differ by {parity.relative:.1e} of the largest")
     return {f"parity_{name}": value for name, value in asdict(parity).items()} | {
-        "weights_sha256": stage.file_sha256(outputs / "model.safetensors")
+        "weights_sha256": file_sha256(outputs / "model.safetensors")
     }
+
+
+STAGE = Stage(
+    name="convert",
+    config=Config,
+    run=run,
+    needs=("prepare", "train"),
+    share=0.05,
+    spent=("model.safetensors",),
+)
 
 
 def tensorflow_logits(model: BertClassifier, encoded: Sequence[Encoded]) -> Floats:

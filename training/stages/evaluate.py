@@ -38,20 +38,9 @@ from training.judge.metrics import (
 from training.judge.report import markdown
 from training.model.reference import Predictor, Progress
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "evaluate"
 Config = EvaluateConfig
-SOURCES = (
-    "training/stages/evaluate.py",
-    "training/judge/metrics.py",
-    "training/judge/calibration.py",
-    "training/judge/calibration_error.py",
-    "training/judge/baseline.py",
-    "training/data/labelled.py",
-    "training/model/reference.py",
-    "training/judge/report.py",
-    "contracts/tokens.py",
-)
 TEST_LOGITS = "test_logits.npy"
 
 
@@ -113,6 +102,16 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         "production": production["version"] if production else None,
         **verdict._asdict(),
     }
+
+
+STAGE = Stage(
+    name="evaluate",
+    config=Config,
+    run=run,
+    needs=("prepare", "convert"),
+    share=0.10,
+    summary=("metrics", "verdict", "reason"),
+)
 
 
 def judge(reviews: LabelledReviews, probabilities: Floats) -> dict[str, Any]:

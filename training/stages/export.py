@@ -33,24 +33,13 @@ from training.judge.metrics import Floats
 from training.model.reference import Predictor
 from training.package.cards import About, data_card, data_terms, model_card
 from training.package.golden import golden_cases
-from training.running import stage
+from training.running.fingerprint import file_sha256
 from training.running.folder import read_facts
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 from training.stages.evaluate import TEST_LOGITS
 
-NAME = "export"
 Config = ExportConfig
-SOURCES = (
-    "training/stages/export.py",
-    "training/package/cards.py",
-    "training/judge/report.py",
-    "training/package/golden.py",
-    "training/model/reference.py",
-    "contracts/release/manifest.py",
-    "contracts/release/release.py",
-    "contracts/tokens.py",
-)
-STAGES = ("prepare", "train", "convert", "evaluate")
 MOST_CHANGED = 0.001
 PUBLISHER = "export"
 DISTRIBUTION = "review-stars"
@@ -97,6 +86,17 @@ def is_published(facts: Mapping[str, Any]) -> bool:
     return True
 
 
+STAGE = Stage(
+    name="export",
+    config=Config,
+    run=run,
+    needs=("prepare", "train", "convert", "evaluate"),
+    share=0.05,
+    spent=("release",),
+    still_holds=is_published,
+)
+
+
 def _build(config: Config, inputs: Mapping[str, Path], folder: Path, report: Reporter) -> Release:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -116,7 +116,7 @@ def _build(config: Config, inputs: Mapping[str, Path], folder: Path, report: Rep
     golden = golden_cases(predictor, encoder).model_dump(mode="json")
     (folder / "golden.json").write_text(json.dumps(golden, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    facts = {name: read_facts(inputs[name]) for name in STAGES}
+    facts = {name: read_facts(inputs[name]) for name in STAGE.needs}
     about = About(
         name=config.name,
         version=_version(folder),
@@ -180,7 +180,7 @@ def code_revision() -> str:
 def _version(folder: Path) -> str:
     """UTC time and eight digits of what the model computes with, such as 20261123-153000-ab12cd34."""
     names = ("config.json", "model.safetensors", "tokenizer.json")
-    digest = hashlib.sha256("".join(stage.file_sha256(folder / name) for name in names).encode()).hexdigest()
+    digest = hashlib.sha256("".join(file_sha256(folder / name) for name in names).encode()).hexdigest()
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest[:8]}"
 
 

@@ -24,23 +24,16 @@ from contracts.tokens import ReviewEncoder
 from training.data.labelled import encode
 from training.data.reading import HEADER_LINE, find_files, inspect, is_header, parse_bytes
 from training.data.spark import spark_session
+from training.judge.report import counted
 from training.model import base_model
-from training.running import stage
+from training.running.fingerprint import file_sha256
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-NAME = "prepare"
 Config = PrepareConfig
-SOURCES = (
-    "training/stages/prepare.py",
-    "training/data/reading.py",
-    "training/data/labelled.py",
-    "contracts/isolation.py",
-    "contracts/review.py",
-    "contracts/tokens.py",
-)
 ROWS_PER_TASK = 5000
 BASE_MODEL = "base_model"
 SPLITS = ("train", "validation", "test")
@@ -166,8 +159,38 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         "sources": [{"file": f.path.name, "sha256": f.sha256, "rows": f.lines} for f in files],
         "dataset_sha256": hashlib.sha256("".join(sorted(f.sha256 for f in files)).encode()).hexdigest(),
         BASE_MODEL: identity,
-        "tokenizer_sha256": stage.file_sha256(tokenizer),
+        "tokenizer_sha256": file_sha256(tokenizer),
     }
+
+
+def rows_used(prepared: Mapping[str, Any], quarantine: Path) -> list[str]:
+    """What became of the rows: how many were read, put in quarantine and why, and left out by balancing."""
+    splits, config = prepared["splits"], prepared["config"]
+    good, used = (sum(split[what] for split in splits.values()) for what in ("available", "rows"))
+    bad = prepared["quarantined"]
+    why = f" ({counted(prepared['reasons'])}): see {quarantine}" if bad else ""
+    lines = [f"{prepared['rows_in']:,} rows read, {bad:,} of them in quarantine{why}"]
+    if config["limit"] is not None:
+        lines.append(f"{used:,} of {good:,} good rows used: prepare.limit is {config['limit']:,}")
+    elif used < good:
+        lines.append(
+            f"{used:,} of {good:,} good rows used after balancing the stars; "
+            f"--set prepare.max_ratio={2 * config['max_ratio']:g} uses more of the train split"
+        )
+    return lines
+
+
+STAGE = Stage(
+    name="prepare",
+    config=Config,
+    run=run,
+    reads=("data", BASE_MODEL),
+    share=0.10,
+    spent=SPLITS,
+    summary=("rows_in", "quarantined"),
+    named_inputs=named_inputs,
+    remarks=lambda facts, outputs: rows_used(facts, outputs / "quarantine"),
+)
 
 
 def _map(text: DataFrame, count: int, tokenizer: Path, config: Config) -> DataFrame:
