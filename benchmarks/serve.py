@@ -172,7 +172,7 @@ def cpu_seconds(run: Callable[[], object]) -> float:
 def report_server(release: Release, texts: Sequence[Segments], folder: Path) -> None:
     """Start a real TorchServe, load the release, keep it busy for a while and look at its processes."""
     model = write_model_folder(release, folder / "store")
-    body = {"reviews": [{"text": each.second, "title": each.first} for each in texts[:64]]}
+    body = {"reviews": [{"review_body": each.second, "review_headline": each.first} for each in texts[:64]]}
     with torchserve(folder) as (process, server), httpx.Client(timeout=START_SECONDS, trust_env=False) as client:
         began = time.perf_counter()
         parameters = {"url": model.name, "initial_workers": "1", "synchronous": "true"}

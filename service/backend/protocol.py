@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from contracts.errors import BackendUnavailable, ReviewError
+from contracts.errors import BackendUnavailable
 from contracts.review import Review
-from contracts.wire import Unfamiliar
-
-
-class Scores(NamedTuple):
-    """The model's view of one review: five raw logits (one star to five), and the tokens it read.
-
-    `unfamiliar` says what about the text is outside the training.
-    """
-
-    logits: tuple[float, ...]
-    tokens: int
-    truncated: bool
-    unfamiliar: Unfamiliar | None = None
-
-
-class Scored(NamedTuple):
-    """A request's reviews in order, each with its scores or the reason why it has none."""
-
-    items: list[Scores | ReviewError]
-    infer_ms: float
+from contracts.wire import Predictions
 
 
 class NotLoaded(BackendUnavailable):
@@ -40,7 +21,7 @@ class Backend(Protocol):
     All methods raise BackendUnavailable when nothing answers.
     """
 
-    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Predictions:
         """The model's view of the reviews. After so many seconds nobody waits for it, so that it need not be computed.
 
         Raises NotLoaded, BackendOverloaded, DeadlineExceeded, or BackendError for an answer that makes no sense.

@@ -1,8 +1,6 @@
 """TorchServe's HTTP APIs, as the gateway uses them.
 
-Predictions: POST /predictions/<model>/<version> with {"reviews": [{"text", "title", "category"}, …], "deadline"},
-answered by {"predictions": [{"logits": [5], "tokens", "truncated", "unfamiliar"} | {"error": {"type", "message"}}, …],
-"infer_ms"}.
+Predictions: POST /predictions/<model>/<version>, with bodies as contracts/wire.py has them.
 Models: https://github.com/pytorch/serve/blob/v0.12.0/docs/management_api.md
 """
 
@@ -10,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 
@@ -25,20 +22,21 @@ from contracts.errors import (
     BackendUnavailable,
     DeadlineExceeded,
     ModelError,
-    ReviewError,
     StarsError,
 )
 from contracts.model_folder import WorkerSettings
-from contracts.review import STARS, Review
-from contracts.wire import PredictionRequest, Unfamiliar
+from contracts.review import Review
+from contracts.wire import Predictions, read_response, request_body
 from service.backend.keys import KeyFile, is_refused
-from service.backend.protocol import NotLoaded, Scored, Scores
+from service.backend.protocol import NotLoaded
 
 CONNECT_SECONDS = 2.0
 MANAGE_SECONDS = 10.0
 POLL_SECONDS = 0.2
 GLANCE_SECONDS = 1.0
 """How long a request that was refused waits to be told why."""
+
+_JSON = {"content-type": "application/json"}
 
 # A connection that TorchServe closed while it lay idle fails on its next use, before anything was computed.
 _STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
@@ -70,27 +68,17 @@ class TorchServe:
             management_url, MANAGE_SECONDS, httpx.Limits(), KeyFile(keys, "management") if keys else None
         )
 
-    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
-        body: PredictionRequest = {
-            "reviews": [
-                {"text": each.review_body, "title": each.review_headline, "category": each.product_category}
-                for each in reviews
-            ]
-        }
-        if seconds is not None:
-            body["deadline"] = time.time() + seconds
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Predictions:
+        body = request_body(reviews, None if seconds is None else time.time() + seconds)
         path = f"/predictions/{self._name}/{version}"
-        response = await _send(self._inference, "POST", path, json=body)
+        response = await _send(self._inference, "POST", path, content=body, headers=_JSON)
         if response.status_code != 200:
             error = _prediction_error(response, version)
             # TorchServe has the same words for a full queue and for a worker that has died.
             if isinstance(error, BackendOverloaded) and await self._has_no_worker(version):
                 raise BackendUnavailable(f"no worker has release {version} right now: one is being started") from error
             raise error
-        try:
-            return _scored(response.json(), len(reviews))
-        except (ValueError, KeyError, TypeError) as error:
-            raise BackendError("the model server's answer cannot be read: is it of the same version as we?") from error
+        return read_response(response.content, len(reviews))
 
     async def _has_no_worker(self, version: str) -> bool:
         """Whether that is known. Who cannot look for it knows nothing."""
@@ -213,24 +201,6 @@ async def _send(client: httpx.AsyncClient, method: str, path: str, **given: Any)
 
 def _is_ready(workers: list[dict[str, Any]]) -> bool:
     return any(worker.get("status") == "READY" for worker in workers)
-
-
-def _scored(answer: dict[str, Any], expected: int) -> Scored:
-    items: list[Scores | ReviewError] = []
-    for item in answer["predictions"]:
-        if "error" in item:
-            items.append(ReviewError(str(item["error"]["message"]), kind=str(item["error"]["type"])))
-            continue
-        logits = tuple(float(logit) for logit in item["logits"])
-        if len(logits) != len(STARS) or not all(map(math.isfinite, logits)):
-            raise ValueError("logits are not five numbers")
-        unfamiliar = item.get("unfamiliar")
-        if unfamiliar not in (None, *get_args(Unfamiliar)):
-            raise ValueError("not a word for what is unfamiliar")
-        items.append(Scores(logits, int(item["tokens"]), bool(item["truncated"]), unfamiliar))
-    if len(items) != expected:
-        raise ValueError("not one prediction a review")
-    return Scored(items, float(answer["infer_ms"]))
 
 
 def _prediction_error(response: httpx.Response, version: str) -> BackendError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.review import STARS
-from service.backend.protocol import Scores
+from contracts.wire import Prediction
 
 DIGITS = 4
 
@@ -24,18 +24,18 @@ def probabilities(logits: Sequence[float], temperature: float) -> list[float]:
     return rounded
 
 
-def answer(scores: Scores, temperature: float, model: str, version: str) -> dict[str, Any]:
+def answer(prediction: Prediction, temperature: float, model: str, version: str) -> dict[str, Any]:
     """The answer of contract 4. `stars` is the rating with the largest logit; temperature cannot change which."""
-    chances = probabilities(scores.logits, temperature)
-    best = scores.logits.index(max(scores.logits))
+    chances = probabilities(prediction.logits, temperature)
+    best = prediction.logits.index(max(prediction.logits))
     return {
         "stars": STARS[best],
         "expected_stars": round(sum(star * p for star, p in zip(STARS, chances, strict=True)), DIGITS),
         "confidence": chances[best],
         "probabilities": {str(star): p for star, p in zip(STARS, chances, strict=True)},
-        "truncated": scores.truncated,
-        "tokens": scores.tokens,
-        "unfamiliar": scores.unfamiliar,
+        "truncated": prediction.truncated,
+        "tokens": prediction.tokens,
+        "unfamiliar": prediction.unfamiliar,
         "model": model,
         "version": version,
     }

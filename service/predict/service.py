@@ -14,7 +14,8 @@ from contracts.isolation import FAILED
 from contracts.release.manifest import Manifest
 from contracts.review import Review
 from contracts.validation import explain
-from service.backend.protocol import Backend, NotLoaded, Scored
+from contracts.wire import Predictions
+from service.backend.protocol import Backend, NotLoaded
 from service.errors import InvalidRequest
 from service.metrics import Metrics
 from service.predict.answer import answer
@@ -94,7 +95,7 @@ class Predictor:
         self._limits = limits
         self._metrics = metrics
         self.queue = ReviewQueue(limits.queue_reviews, limits.model_reviews, limits.deadline_seconds)
-        self._asking: set[asyncio.Task[tuple[Manifest, Scored]]] = set()
+        self._asking: set[asyncio.Task[tuple[Manifest, Predictions]]] = set()
 
     async def predict(self, given: Sequence[Review | ReviewError]) -> Predicted:
         """Answers for the reviews that could be read; the others keep their errors.
@@ -137,7 +138,7 @@ class Predictor:
         }
         return Predicted(items, manifest.name, manifest.version, timing)
 
-    async def _ask(self, reviews: Sequence[Review], seconds: float) -> tuple[Manifest, Scored]:
+    async def _ask(self, reviews: Sequence[Review], seconds: float) -> tuple[Manifest, Predictions]:
         """Have the reviews read by the release in service now; they keep their place in the queue until that is done.
 
         A task of its own: it goes on when the client has left or the deadline has passed, because the model server
@@ -154,7 +155,7 @@ class Predictor:
         finally:
             self.queue.leave(len(reviews), answered)
 
-    def _asked(self, asking: asyncio.Task[tuple[Manifest, Scored]]) -> None:
+    def _asked(self, asking: asyncio.Task[tuple[Manifest, Predictions]]) -> None:
         self._asking.discard(asking)
         if not asking.cancelled():
             asking.exception()  # seen, where nobody waits for it any more

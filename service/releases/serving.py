@@ -10,7 +10,8 @@ from contracts.errors import DeadlineExceeded, GateError
 from contracts.release.manifest import GoldenCase
 from contracts.release.release import Release
 from contracts.review import Review
-from service.backend.protocol import Backend, Scored, Scores
+from contracts.wire import Prediction, Predictions
+from service.backend.protocol import Backend
 
 IDLE_SECONDS = 30.0
 
@@ -63,9 +64,9 @@ class Serving:
         except TimeoutError:
             raise DeadlineExceeded(f"release {self.version} gave no golden prediction within {seconds:g} s") from None
 
-    def _compare(self, start: int, cases: tuple[GoldenCase, ...], scored: Scored) -> None:
-        for number, (case, item) in enumerate(zip(cases, scored.items, strict=True), start):
-            if not isinstance(item, Scores):
+    def _compare(self, start: int, cases: tuple[GoldenCase, ...], predictions: Predictions) -> None:
+        for number, (case, item) in enumerate(zip(cases, predictions.items, strict=True), start):
+            if not isinstance(item, Prediction):
                 raise GateError(f"release {self.version} refuses its golden case {number}: {item}")
             off = max(abs(expected - got) for expected, got in zip(case.logits, item.logits, strict=True))
             if off > self.golden.tolerance:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
-from service.backend.protocol import NotLoaded, Scored, Scores
+from contracts.wire import Prediction, Predictions
+from service.backend.protocol import NotLoaded
 from torchserve.engines.pytorch import Engine
 from torchserve.model import load_model
 
@@ -22,7 +23,7 @@ class InProcess:
         self.free = asyncio.Event()
         self.free.set()
 
-    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Predictions:
         await self.free.wait()
         if version not in self.models:
             raise NotLoaded(f"release {version} is not loaded")
@@ -30,9 +31,9 @@ class InProcess:
         texts = [segments(each.review_body, each.review_headline, each.product_category) for each in reviews]
         encoded = encoder.encode(texts)
         logits = engine.infer(encoded)
-        return Scored(
+        return Predictions(
             [
-                Scores(tuple(map(float, row)), len(each.input_ids), each.truncated)
+                Prediction(tuple(map(float, row)), len(each.input_ids), each.truncated)
                 for each, row in zip(encoded, logits, strict=True)
             ],
             0.0,

@@ -21,11 +21,12 @@ from contracts.errors import (
 )
 from contracts.model_folder import WorkerSettings
 from contracts.review import Review
-from service.backend.protocol import NotLoaded, Scores
+from contracts.wire import Prediction
+from service.backend.protocol import NotLoaded
 from service.backend.torchserve import TorchServe
 
 REVIEWS = [Review("Works."), Review("Broke.")]
-GOOD = {"logits": [0.0, 1.0, 2.0, 3.0, 4.0], "tokens": 5, "truncated": False}
+GOOD = {"logits": [0.0, 1.0, 2.0, 3.0, 4.0], "tokens": 5, "truncated": False, "unfamiliar": None}
 
 
 def _answer(status: int, body: Any) -> bytes:
@@ -89,7 +90,7 @@ def _predict(*answers: bytes | None) -> tuple[Any, list[str]]:
 def test_predictions_come_back_in_order() -> None:
     bad = {"error": {"type": "blank_text", "message": "the text is blank"}}
     scored, asked = _predict(_answer(200, {"predictions": [GOOD, bad], "infer_ms": 1.5}))
-    assert scored.items[0] == Scores((0.0, 1.0, 2.0, 3.0, 4.0), 5, False)
+    assert scored.items[0] == Prediction((0.0, 1.0, 2.0, 3.0, 4.0), 5, False)
     assert isinstance(scored.items[1], ReviewError) and scored.items[1].kind == "blank_text"
     assert scored.infer_ms == 1.5
     assert asked == ["POST /predictions/m/v1 HTTP/1.1"]
