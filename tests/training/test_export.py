@@ -110,7 +110,7 @@ def test_a_second_release_is_a_candidate_only(
 ) -> None:
     _, url, first = exported
     facts = execute(
-        export, export.Config(store=str(url), weights_dtype="float32"), inputs, tmp_path / "export", Recorder()
+        export.STAGE, export.Config(store=str(url), weights_dtype="float32"), inputs, tmp_path / "export", Recorder()
     )
     store = open_store(str(url))
     candidate = channels.read(store, NAME, channels.CANDIDATE)[0]
@@ -177,9 +177,9 @@ def test_a_candidate_is_judged_against_production_on_the_same_rows(
 
 def test_a_deleted_release_is_published_again(inputs: dict[str, Path], tmp_path: Path) -> None:
     config = export.Config(store=str(tmp_path / "store"))
-    facts = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder(), export.is_published)
+    facts = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     (tmp_path / "store").rename(tmp_path / "gone")
-    again = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder(), export.is_published)
+    again = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     assert again["version"] == facts["version"]
     assert versions(open_store(str(tmp_path / "store")), NAME) == [facts["version"]]
 
