@@ -40,7 +40,8 @@ from contracts.release.release import Release
 from contracts.review import Segments, segments
 from contracts.store.urls import open_store
 from torchserve.engines.pytorch import TorchEngine
-from training.model.reference import Predictor
+from training.data.tokens import TokenRows
+from training.model.reference import ReferenceModel
 
 PIPELINE_BATCH = 32
 START_SECONDS = 180
@@ -105,7 +106,7 @@ def report_speed(release: Release, texts: Sequence[Segments], rounds: int) -> No
         table.add_row(name, f"{speed:.1f}", span, f"{ours / speed:.2f}x")
     console = Console()
     console.print(table)
-    reference = Predictor(release.folder).logits(encoded)
+    reference = ReferenceModel(release.folder).logits(TokenRows.of(encoded))
     console.print(
         f"largest difference of a logit from the reference: {np.abs(logits - reference).max():.1e} "
         f"(the largest logit is {np.abs(reference).max():.1f})"

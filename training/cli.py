@@ -116,7 +116,7 @@ def evaluate(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
     with _interruptible(console, "interrupted"), Progress(*columns, console=console, transient=True) as bar:
-        from training.stages.evaluate import evaluate_release
+        from training.judge.release import evaluate_release
 
         task = bar.add_task("reading", total=1.0)
 

@@ -1,12 +1,12 @@
-"""What the gateway asks of a model server, whichever it is."""
+"""What the gateway asks of whatever runs the model: TorchServe, or an endpoint that is deployed elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from contracts.errors import BackendUnavailable
+from contracts.release.release import Release
 from contracts.review import Review
 from contracts.wire import Predictions
 
@@ -16,7 +16,7 @@ class NotLoaded(BackendUnavailable):
 
 
 class Backend(Protocol):
-    """A model server that holds several versions of one model and is always asked for one by its version.
+    """Predicts with versions of one model, and is always asked for one by its version.
 
     All methods raise BackendUnavailable when nothing answers.
     """
@@ -27,8 +27,19 @@ class Backend(Protocol):
         Raises NotLoaded, BackendOverloaded, DeadlineExceeded, or BackendError for an answer that makes no sense.
         """
 
-    async def load(self, version: str, folder: Path, seconds: float) -> None:
-        """Load a version beside the others and return when it can predict.
+    async def loaded(self) -> dict[str, bool]:
+        """The versions that it knows, and whether each is ready to predict."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+@runtime_checkable
+class LoadingBackend(Backend, Protocol):
+    """One that the gateway tells which versions to hold. Any other holds what it was deployed with."""
+
+    async def load(self, release: Release, seconds: float) -> None:
+        """Load a verified release beside the others and return when it can predict.
 
         One that is loaded already, or is being started again, is only waited for, unless it runs with other settings.
         Raises ModelError when it cannot be loaded, BackendError when that takes more than `seconds`; nothing of it is
@@ -37,9 +48,3 @@ class Backend(Protocol):
 
     async def unload(self, version: str) -> None:
         """Forget a version; nothing happens when it is not there."""
-
-    async def loaded(self) -> dict[str, bool]:
-        """The versions that it knows, and whether each is ready to predict."""
-
-    async def close(self) -> None:
-        """Let go of connections."""

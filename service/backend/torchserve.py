@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from anyio.to_thread import run_sync
 
 from contracts.errors import (
     BackendError,
@@ -24,7 +25,8 @@ from contracts.errors import (
     ModelError,
     StarsError,
 )
-from contracts.model_folder import WorkerSettings
+from contracts.model_folder import WorkerSettings, write_model_folder
+from contracts.release.release import Release
 from contracts.review import Review
 from contracts.wire import Predictions, read_response, request_body
 from service.backend.keys import KeyFile, is_refused
@@ -47,7 +49,10 @@ class _Silent(BackendUnavailable):
 
 
 class TorchServe:
-    """A `Backend` over one TorchServe and one model name. Connections are kept alive."""
+    """A `LoadingBackend` over one TorchServe and one model name. Connections are kept alive.
+
+    `model_store` is the folder that TorchServe loads models from.
+    """
 
     def __init__(
         self,
@@ -56,10 +61,12 @@ class TorchServe:
         management_url: str,
         *,
         connections: int,
+        model_store: Path,
         worker: WorkerSettings,
         keys: Path | None = None,
     ) -> None:
         self._name = name
+        self._model_store = model_store
         self._worker = worker
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30)
         # The caller's deadline covers the whole request.
@@ -87,7 +94,9 @@ class TorchServe:
                 return not (await self.loaded()).get(version)
         return False
 
-    async def load(self, version: str, folder: Path, seconds: float) -> None:
+    async def load(self, release: Release, seconds: float) -> None:
+        version = release.manifest.version
+        folder = await run_sync(write_model_folder, release, self._model_store, self._worker)
         ours = await self._register(version, folder)
         if not ours and self._runs_otherwise(await self._describe(version)):
             await self.unload(version)
@@ -142,8 +151,8 @@ class TorchServe:
             raise NotLoaded(f"the model server lost release {version} while loading it")
         if response.status_code != 200:
             raise BackendError(f"the model server cannot describe release {version}: {_reason(response)}")
-        found: dict[str, Any] = response.json()[0]
-        return found
+        described: dict[str, Any] = response.json()[0]
+        return described
 
     async def _discard(self, version: str) -> None:
         with suppress(StarsError):
@@ -153,7 +162,7 @@ class TorchServe:
         path = f"/models/{self._name}/{version}"
         response = await _send(self._management, "DELETE", path)
         if response.status_code == 403:  # the default version can only go last: let it be another
-            other = next((each for each in await self.loaded() if each != version), version)
+            other = next((name for name in await self.loaded() if name != version), version)
             await _send(self._management, "PUT", f"/models/{self._name}/{other}/set-default")
             response = await _send(self._management, "DELETE", path)
         if response.status_code not in {200, 202, 404}:
@@ -183,13 +192,13 @@ def _client(url: str, seconds: float | None, limits: httpx.Limits, keys: KeyFile
     )
 
 
-async def _send(client: httpx.AsyncClient, method: str, path: str, **given: Any) -> httpx.Response:
+async def _send(client: httpx.AsyncClient, method: str, path: str, **content: Any) -> httpx.Response:
     """One request, sent a second time where the kept connection turned out to be closed. Raises BackendUnavailable."""
     try:
         try:
-            response = await client.request(method, path, **given)
+            response = await client.request(method, path, **content)
         except _STALE:
-            response = await client.request(method, path, **given)
+            response = await client.request(method, path, **content)
     except httpx.TransportError as error:
         if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
             raise _Silent("the model server does not answer in time: it is busy, or it hangs") from error
@@ -224,7 +233,7 @@ def _reason(response: httpx.Response) -> str:
 
 def _error(response: httpx.Response) -> dict[str, Any]:
     try:
-        found = response.json()
+        document = response.json()
     except json.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from contracts.errors import ReviewError
+from contracts.isolation import FAILED
 from contracts.review import STARS
 from contracts.wire import Prediction
+from service.errors import InvalidRequest
 
 DIGITS = 4
 
@@ -39,3 +42,14 @@ def answer(prediction: Prediction, temperature: float, model: str, version: str)
         "model": model,
         "version": version,
     }
+
+
+def refuse_if_none_left(items: Sequence[object]) -> None:
+    """Raise InvalidRequest when every review of a batch is bad, with the first reasons; or one that is our mistake."""
+    errors = [item for item in items if isinstance(item, ReviewError)]
+    if len(errors) == len(items):
+        for error in errors:
+            if error.kind == FAILED:
+                raise error
+        reasons = "; ".join(f"reviews.{i}: {error}" for i, error in enumerate(errors[:3]))
+        raise InvalidRequest(f"none of the {len(items)} reviews can be read: {reasons}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
+from contracts.release.release import Release
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
 from contracts.wire import Prediction, Predictions
@@ -15,7 +15,7 @@ from torchserve.model import load_model
 
 
 class InProcess:
-    """A `Backend`."""
+    """A `LoadingBackend`."""
 
     def __init__(self) -> None:
         self.models: dict[str, tuple[ReviewEncoder, Engine]] = {}
@@ -28,20 +28,21 @@ class InProcess:
         if version not in self.models:
             raise NotLoaded(f"release {version} is not loaded")
         encoder, engine = self.models[version]
-        texts = [segments(each.review_body, each.review_headline, each.product_category) for each in reviews]
+        texts = [segments(review.review_body, review.review_headline, review.product_category) for review in reviews]
         encoded = encoder.encode(texts)
         logits = engine.infer(encoded)
         return Predictions(
             [
-                Prediction(tuple(map(float, row)), len(each.input_ids), each.truncated)
-                for each, row in zip(encoded, logits, strict=True)
+                Prediction(tuple(map(float, row)), len(tokens.input_ids), tokens.truncated)
+                for tokens, row in zip(encoded, logits, strict=True)
             ],
             0.0,
         )
 
-    async def load(self, version: str, folder: Path, seconds: float) -> None:
+    async def load(self, release: Release, seconds: float) -> None:
+        version = release.manifest.version
         self.loads.append(version)
-        self.models[version] = load_model(folder)
+        self.models[version] = load_model(release.folder)
 
     async def unload(self, version: str) -> None:
         self.models.pop(version, None)

@@ -10,8 +10,7 @@ from contracts.errors import ReviewError
 from contracts.isolation import FAILED
 from contracts.wire import Prediction
 from service.errors import InvalidRequest, problem_of
-from service.predict.answer import answer, probabilities
-from service.predict.service import refuse_if_none_left
+from service.predict.answer import answer, probabilities, refuse_if_none_left
 
 LOGITS = st.lists(st.floats(-60, 60), min_size=5, max_size=5)
 

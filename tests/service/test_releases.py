@@ -25,7 +25,7 @@ from contracts.store.protocol import ObjectStore
 from contracts.store.urls import open_store
 from service import cli
 from service.backend import torchserve as backend
-from service.releases import service
+from service.releases import keeping
 
 pytestmark = pytest.mark.slow
 
@@ -252,7 +252,7 @@ def test_a_management_api_that_does_not_answer_stops_no_prediction(
 ) -> None:
     """Fault 5: not being able to look is no proof that the release is gone."""
     monkeypatch.setattr(backend, "MANAGE_SECONDS", 0.3)
-    monkeypatch.setattr(service, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(keeping, "LOOK_SECONDS", 0.1)
     store = open_store(str(tmp_path / "store"))
     publish(store, releases["red"].folder, releases["red"].manifest)
     with Slowed(torchserve) as slowed:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from contracts.stages import StageConfig
 from training import cli
+from training.judge import release
 from training.pipeline import __main__ as pipeline
 from training.pipeline import entry, local
 from training.running import interrupt
@@ -23,7 +24,6 @@ from training.running.execution import execute
 from training.running.interrupt import STOPPING, check, interruptible
 from training.running.reporting import Reporter, StageReporter
 from training.running.stage import Stage
-from training.stages import evaluate
 
 LIBRARY = """
 import signal
@@ -69,7 +69,7 @@ def test_every_command_ends_with_one_sentence_and_130(
     monkeypatch.setenv("STARS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(local, "run", library)
     monkeypatch.setattr(pipeline, "run", library)
-    monkeypatch.setattr(evaluate, "evaluate_release", library)
+    monkeypatch.setattr(release, "evaluate_release", library)
     asked = ["--data", "reviews.tsv", "--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
 
     def main(command: Callable[[], int], *arguments: str) -> tuple[int, str]:

@@ -18,12 +18,12 @@ import safetensors.numpy
 from mlflow import MlflowClient
 
 from contracts.errors import DataError, GateError
+from training.data.splits import SPLIT_SCHEMA
 from training.model import base_model
 from training.running.execution import execute
 from training.running.folder import read_facts
 from training.running.reporting import StageReporter
 from training.stages import train
-from training.stages.prepare import SPLIT_SCHEMA
 from training.tracking.curves import EXPERIMENT, Curves
 
 from .recorder import Recorder

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from contracts.errors import DataError, GateError
 from contracts.review import STARS
 from contracts.stages import TrainConfig
-from training.data.splits import Examples, plan_epoch
+from training.data.examples import Examples, plan_epoch
 from training.model import base_model
 from training.running.fingerprint import file_sha256
 from training.running.folder import read_facts, write_whole
@@ -294,7 +294,7 @@ class Trainer:
         hard = np.eye(classes, dtype=np.float32)[self.train.labels[chosen]] * (1 - smoothing) + smoothing / classes
         return hard, hard if self.train.soft is None else self.train.soft[chosen]
 
-    def _sorted_chunks(self, lengths: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int64]]:
+    def _sorted_chunks(self, lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
         order = np.argsort(lengths, kind="stable")
         for start in range(0, len(order), 64):
             yield order[start : start + 64]
