@@ -34,7 +34,7 @@ TOO_LONG = {
     "service/releases/service.py",
     "training/stages/train.py",
 }
-ONE_NAME_FOR_SEVERAL = {"Child", "SelfAttention"}
+ONE_NAME_FOR_SEVERAL = {"Child"}
 
 
 def _modules(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
