@@ -111,7 +111,8 @@ def evaluate(
     store: Annotated[str | None, typer.Option(help="Store of a version or channel [the default store].")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many good rows only.")] = None,
     engine: Annotated[
-        Literal["reference", "serving"], typer.Option(help="What computes: the reference, or the engine that serves.")
+        Literal["reference", "serving"],
+        typer.Option(metavar="WHICH", help="What computes: the reference, or the engine that serves (serving)."),
     ] = "reference",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
