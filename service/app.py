@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
+from contracts.jobs.store import JobStore
 from service import errors, openapi
 from service.admin_key import AdminKey
 from service.auth import is_admin
@@ -86,7 +87,7 @@ def _gateway(settings: Settings) -> Gateway:
         releases=served,
         predictor=predictor,
         readiness=Readiness(served, settings.ready_seconds),
-        jobs=Jobs(settings),
+        jobs=Jobs(JobStore(settings.job_store_url), settings.data_roots),
     )
 
 

@@ -170,7 +170,14 @@ PROBLEMS = (
         "not_ready",
         503,
         "Something the answer needs is missing: the model is loading, or a server is down.",
-        (NotServing, contract.BackendUnavailable, contract.StoreError, contract.JobError, contract.MachineError),
+        (
+            NotServing,
+            contract.BackendUnavailable,
+            contract.StoreError,
+            contract.DatabaseError,
+            contract.JobError,
+            contract.MachineError,
+        ),
         retry_after=2,
     ),
     Problem(

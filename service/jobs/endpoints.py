@@ -55,10 +55,10 @@ async def retrain(request: Request, gateway: GatewayOf, idempotency_key: Idempot
     """The answer is the job; a worker runs it, and a candidate release comes out. `Location` is where to look."""
     body = await read_json(request, gateway.settings.limits)
     try:
-        asked = Retrain.model_validate(body)
+        wanted = Retrain.model_validate(body)
     except ValidationError as error:
         raise InvalidRequest(explain(error, Retrain, "the body")) from None
-    job, created = await gateway.jobs.retrain(asked, idempotency_key)
+    job, created = await gateway.jobs.retrain(wanted, idempotency_key)
     location = {"Location": f"/admin/jobs/{job.id}"}
     return JSONResponse(job.model_dump(mode="json"), 202 if created else 200, location)
 
