@@ -7,7 +7,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet 
 HEED_CTRL_C := trap 'exit 0' INT;
 
 .DEFAULT_GOAL := help
-.PHONY: help up test setup bench soak examples lock clean
+.PHONY: help up test setup bench soak examples picture lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ test: setup  ## Check everything: lint, format, types, then all tests on the rea
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 setup:  ## Make .venv with everything: serving, training, AWS, development
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py
@@ -32,6 +32,9 @@ soak: setup  ## Five minutes of good, worst and hostile requests at once
 
 examples:  ## Write the documented answers anew, as the bundled release gives them
 	$(BIN)/python -m tools.examples
+
+picture:  ## Draw anew who imports whom, in docs/architecture.md
+	$(BIN)/python -m tools.picture
 
 lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
 	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock

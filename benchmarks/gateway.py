@@ -56,8 +56,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=300, help="reviews asked about in both ways")
     args = parser.parse_args()
     with stars_up(args.store) as service:
-        direct = Way(*service.torchserve(), lambda each: {"reviews": [each]})
-        through = Way(f"{service.url}/predict", {}, lambda each: each)
+        direct = Way(*service.torchserve(), lambda review: {"reviews": [{"review_body": review["text"]}]})
+        through = Way(f"{service.url}/predict", {}, lambda review: review)
         pairs = asyncio.run(in_pairs(direct, through, args.pairs))
         before = gateway_seconds(service)
         measured = asyncio.run(in_turns({"TorchServe": direct, "gateway": through}, args.rate, args.seconds))

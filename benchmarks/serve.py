@@ -35,12 +35,13 @@ from rich.table import Table
 
 from benchmarks.running import EXAMPLES, authorization
 from contracts.model_folder import write_model_folder
-from contracts.release.reference import find
+from contracts.release.lookup import find
 from contracts.release.release import Release
 from contracts.review import Segments, segments
 from contracts.store.urls import open_store
 from torchserve.engines.pytorch import TorchEngine
-from training.model.reference import Predictor
+from training.data.tokens import TokenRows
+from training.model.reference import ReferenceModel
 
 PIPELINE_BATCH = 32
 START_SECONDS = 180
@@ -105,7 +106,7 @@ def report_speed(release: Release, texts: Sequence[Segments], rounds: int) -> No
         table.add_row(name, f"{speed:.1f}", span, f"{ours / speed:.2f}x")
     console = Console()
     console.print(table)
-    reference = Predictor(release.folder).logits(encoded)
+    reference = ReferenceModel(release.folder).logits(TokenRows.of(encoded))
     console.print(
         f"largest difference of a logit from the reference: {np.abs(logits - reference).max():.1e} "
         f"(the largest logit is {np.abs(reference).max():.1f})"
@@ -172,7 +173,7 @@ def cpu_seconds(run: Callable[[], object]) -> float:
 def report_server(release: Release, texts: Sequence[Segments], folder: Path) -> None:
     """Start a real TorchServe, load the release, keep it busy for a while and look at its processes."""
     model = write_model_folder(release, folder / "store")
-    body = {"reviews": [{"text": each.second, "title": each.first} for each in texts[:64]]}
+    body = {"reviews": [{"review_body": each.second, "review_headline": each.first} for each in texts[:64]]}
     with torchserve(folder) as (process, server), httpx.Client(timeout=START_SECONDS, trust_env=False) as client:
         began = time.perf_counter()
         parameters = {"url": model.name, "initial_workers": "1", "synchronous": "true"}

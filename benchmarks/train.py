@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from training.pipeline.runner import PRESETS
-from training.running.stage import StderrReporter, execute
+from training.running.reporting import PlainLines, StageReporter
+from training.running.stage import execute
 from training.stages import prepare, train
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -39,12 +40,13 @@ def main() -> None:
     table = Table("way", "reviews/s", "ratio", "padded tokens/s", "validation loss", "accuracy")
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        execute(prepare, prepare.Config(limit=args.rows), {"data": args.data}, work / "prepare", StderrReporter())
+        report = StageReporter("benchmark", [PlainLines()])
+        execute(prepare, prepare.Config(limit=args.rows), {"data": args.data}, work / "prepare", report)
         base = 0.0
         for at, (name, changes) in enumerate(WAYS.items()):
             settings = standard | {"epochs": 1, "precision": args.precision} | changes
             config = train.Config.model_validate(settings)
-            facts = execute(train, config, {"prepare": work / "prepare"}, work / str(at), StderrReporter())
+            facts = execute(train, config, {"prepare": work / "prepare"}, work / str(at), report)
             rate, last = facts["reviews_per_second"], facts["validation"][-1]
             base = base or rate
             table.add_row(

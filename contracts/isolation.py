@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from contracts.errors import ReviewError, places
@@ -11,22 +11,30 @@ from contracts.errors import ReviewError, places
 FAILED = "review_failed"
 """The kind of a ReviewError that is a mistake of ours."""
 
-Given = TypeVar("Given")
+Taken = TypeVar("Taken")
 Made = TypeVar("Made")
 
 log = logging.getLogger(__name__)
 
 
-def alone(make: Callable[[Given], Made], given: Given) -> Made | ReviewError:
-    """make(given), or the ReviewError that it raised. An exception that nobody foresaw is logged and becomes one."""
+def alone(make: Callable[[Taken], Made], value: Taken) -> Made | ReviewError:
+    """make(value), or the ReviewError that it raised. An exception that nobody foresaw is logged and becomes one."""
     try:
-        return make(given)
+        return make(value)
     except ReviewError as error:
         return error
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic in the tokenizer's Rust is no Exception
         return failure(error)
+
+
+def together(make: Callable[[Sequence[Taken]], Iterable[Made]], values: Sequence[Taken]) -> list[Made | ReviewError]:
+    """make(values) for all of them at once, or one by one where that fails over one of them."""
+    made = alone(make, values) if values else []
+    if not isinstance(made, ReviewError):
+        return list(made)
+    return [alone(lambda value: next(iter(make([value]))), value) for value in values]
 
 
 def failure(error: BaseException) -> ReviewError:

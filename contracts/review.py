@@ -1,6 +1,7 @@
-"""Contract 1: the review record, and the one function that turns a review into the text the model sees.
+"""Contract 1: the review record, and the one way that turns a review into the text the model sees.
 
-Spark preparation, evaluation and the TorchServe handler all call `segments`. Nothing else may clean or join text.
+Spark preparation, evaluation and the TorchServe handler all go by `segments`, or by the `Cleaned` that it is made of,
+where they need the parts too. Nothing else may clean or join text.
 """
 
 from __future__ import annotations
@@ -115,10 +116,23 @@ def names_the_star(headline: str) -> bool:
     return len(headline) <= 60 and _STAR_NAME.fullmatch(headline) is not None
 
 
+class Cleaned(NamedTuple):
+    """A review's texts as a reader would see them. The headline may still name the star."""
+
+    body: str
+    headline: str
+    category: str
+
+    @classmethod
+    def of(cls, body: str, headline: str = "", category: str = "") -> Cleaned:
+        return cls(clean(body), clean(headline), clean(category.replace("_", " ")))
+
+    def segments(self) -> Segments:
+        """The model's text: category and headline first, without a headline that names the star; the body second."""
+        headline = "" if names_the_star(self.headline) else self.headline
+        return Segments(" : ".join(part for part in (self.category, headline) if part), self.body)
+
+
 def segments(body: str, headline: str = "", category: str = "") -> Segments:
     """A review as the model's text: category and headline first, the body second."""
-    headline = clean(headline)
-    if names_the_star(headline):
-        headline = ""
-    category = clean(category.replace("_", " "))
-    return Segments(" : ".join(part for part in (category, headline) if part), clean(body))
+    return Cleaned.of(body, headline, category).segments()

@@ -27,6 +27,12 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class TrackedConfig(StageConfig):
+    """Base of the settings of a stage that reports metrics while it runs."""
+
+    tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
+
+
 class PrepareConfig(StageConfig):
     """How reviews become training data."""
 
@@ -47,7 +53,7 @@ class PrepareConfig(StageConfig):
     limit: int | None = Field(None, gt=0, le=10**9, description="about so many rows, chosen by hash; for a quick try")
 
 
-class TrainConfig(StageConfig):
+class TrainConfig(TrackedConfig):
     """How the network learns."""
 
     mode: Literal["fine_tune", "frozen"] = Field("fine_tune", description="frozen trains the head on cached features")
@@ -76,7 +82,6 @@ class TrainConfig(StageConfig):
     )
     seed: int = Field(7, ge=0, lt=2**32)
     checkpoint_minutes: float = Field(5.0, gt=0, le=10_000)
-    tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
 
     @model_validator(mode="before")
     @classmethod

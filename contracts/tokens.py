@@ -13,6 +13,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from contracts.errors import ModelError, ReviewError
+from contracts.isolation import together
 from contracts.review import Segments
 
 TOKEN_LIMIT = 128
@@ -91,7 +92,22 @@ class ReviewEncoder:
         return max(self._tokenizer.get_vocab().values()) + 1
 
     def encode(self, reviews: Sequence[Segments]) -> list[Encoded]:
-        """Encode reviews in order. Raises ReviewError for one over the limit when the policy is ERROR."""
+        """The tokens of reviews none of which may fail, in order. Raises the ReviewError of the first that does."""
+        encoded = []
+        for review in self._encode(reviews):
+            if isinstance(review, ReviewError):
+                raise review
+            encoded.append(review)
+        return encoded
+
+    def encode_each(self, reviews: Sequence[Segments]) -> list[Encoded | ReviewError]:
+        """Each review's tokens, in order, or why it has none.
+
+        That it is over the limit where the policy is ERROR, or a mistake of ours, which the others do not feel.
+        """
+        return together(self._encode, reviews)
+
+    def _encode(self, reviews: Sequence[Segments]) -> list[Encoded | ReviewError]:
         texts = [text for review in reviews for text in review]
         whole = [not self._is_words or not self._is_slow(text) for text in texts]
         quick = [text for text, is_quick in zip(texts, whole, strict=True) if is_quick]
@@ -126,20 +142,20 @@ class ReviewEncoder:
 
     def _look_up(self, words: Iterable[str]) -> list[list[int]]:
         """The ids of each word, until there are `limit` of them."""
-        found: list[list[int]] = []
+        ids: list[list[int]] = []
         missing = self.limit
         for word in words:
             if missing <= 0:
                 break
-            found.append([token.id for token in self._tokenizer.model.tokenize(word)])
-            missing -= len(found[-1])
-        return found
+            ids.append([token.id for token in self._tokenizer.model.tokenize(word)])
+            missing -= len(ids[-1])
+        return ids
 
-    def _join(self, first: list[int], second: list[int]) -> Encoded:
+    def _join(self, first: list[int], second: list[int]) -> Encoded | ReviewError:
         truncated = len(first) + len(second) + 3 > self.limit
         if truncated:
             if self.truncation is Truncation.ERROR:
-                raise ReviewError(
+                return ReviewError(
                     f"the review has too many tokens, the limit is {self.limit}: shorten it", kind="too_many_tokens"
                 )
             # A headline may take a quarter of the room, or whatever the body leaves over.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from contracts.errors import StarsError
 from service import logs
 from service.app import create_app
-from service.http.server import make_server
+from service.server import make_server
 from service.settings import load_settings
 
 if __name__ == "__main__":

@@ -15,17 +15,17 @@ from contracts.jobs.store import JobStore
 from service import errors, openapi
 from service.admin_key import AdminKey
 from service.auth import is_admin
-from service.backend.torchserve import TorchServe
-from service.gateway import Gateway
-from service.health import endpoints as health
+from service.backend.choice import open_backend
+from service.health import endpoints as health_endpoints
 from service.health.service import Readiness
 from service.http.middleware import PlainAddresses, RequestLog
-from service.jobs import endpoints as jobs
+from service.jobs import endpoints as job_endpoints
 from service.jobs.service import Jobs
 from service.metrics import Metrics
-from service.predict import endpoints as predict
+from service.parts import share
+from service.predict import endpoints as predict_endpoints
 from service.predict.service import Predictor
-from service.releases import endpoints as releases
+from service.releases import endpoints as release_endpoints
 from service.releases.service import Releases
 from service.settings import Settings
 
@@ -40,22 +40,42 @@ def create_app(settings: Settings) -> FastAPI:
 
     Its lifespan brings a release into service in the background: until then /readyz and /predict answer 503.
     """
-    gateway = _gateway(settings)
+    metrics = Metrics()
+    backend = open_backend(settings)
+    releases = Releases(backend, settings, metrics)
+    predictor = Predictor(backend, releases, settings.limits, metrics)
+    metrics.watch_queue(lambda: predictor.queue.admitted, lambda: predictor.queue.running)
+    readiness = Readiness(releases, settings.ready_seconds)
+    jobs = Jobs(JobStore(settings.job_store_url), settings.data_roots)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(releases.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await predictor.close()
+            await backend.close()
+            await jobs.close()
+
     app = FastAPIOffline(
         title="review-stars",
         version=version("review-stars"),
         description=DESCRIPTION,
-        lifespan=_lifespan,
+        lifespan=lifespan,
         docs_url=DOCS,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.gateway = gateway
+    share(app, settings, AdminKey(settings), metrics, releases, predictor, readiness, jobs)
     app.add_middleware(PlainAddresses)
-    app.add_middleware(RequestLog, metrics=gateway.metrics)
+    app.add_middleware(RequestLog, metrics=metrics)
     errors.install(app, is_admin)
-    for router in (predict.router, releases.router, jobs.router, health.router):
-        app.include_router(router)
+    for endpoints in (predict_endpoints, release_endpoints, job_endpoints, health_endpoints):
+        app.include_router(endpoints.router)
     app.add_api_route("/", _home, include_in_schema=False)
     openapi.document(app, settings.limits)
     return app
@@ -63,44 +83,3 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _home() -> RedirectResponse:
     return RedirectResponse(DOCS)
-
-
-def _gateway(settings: Settings) -> Gateway:
-    limits = settings.limits
-    metrics = Metrics()
-    backend = TorchServe(
-        settings.name,
-        str(settings.inference_url),
-        str(settings.management_url),
-        connections=limits.model_reviews,
-        worker=settings.worker,
-        keys=settings.model_server_keys,
-    )
-    served = Releases(backend, settings, metrics)
-    predictor = Predictor(backend, served, limits, metrics)
-    metrics.watch_queue(lambda: predictor.queue.admitted, lambda: predictor.queue.running)
-    return Gateway(
-        settings=settings,
-        admin_key=AdminKey(settings),
-        metrics=metrics,
-        backend=backend,
-        releases=served,
-        predictor=predictor,
-        readiness=Readiness(served, settings.ready_seconds),
-        jobs=Jobs(JobStore(settings.job_store_url), settings.data_roots),
-    )
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    gateway: Gateway = app.state.gateway
-    watching = asyncio.create_task(gateway.releases.watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        await gateway.predictor.close()
-        await gateway.backend.close()
-        await gateway.jobs.close()

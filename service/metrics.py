@@ -14,7 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.backend.protocol import Scores
+from contracts.wire import Prediction
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -76,12 +76,12 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def predicted(self, scores: Scores) -> None:
-        self._stars.labels(str(scores.logits.index(max(scores.logits)) + 1)).inc()
-        if scores.truncated:
+    def predicted(self, prediction: Prediction) -> None:
+        self._stars.labels(str(prediction.logits.index(max(prediction.logits)) + 1)).inc()
+        if prediction.truncated:
             self._truncated.inc()
-        if scores.unfamiliar is not None:
-            self._unfamiliar.labels(scores.unfamiliar).inc()
+        if prediction.unfamiliar is not None:
+            self._unfamiliar.labels(prediction.unfamiliar).inc()
 
     def serves(self, version: str | None) -> None:
         """`version` is the release in service from now on; None while there is none."""

@@ -7,28 +7,28 @@ such a batch, so whatever goes wrong over one review, foreseen or not, becomes t
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from contracts.engine import Engine, Logits
 from contracts.errors import ReviewError
-from contracts.isolation import alone
-from contracts.review import Review, segments
+from contracts.isolation import alone, together
+from contracts.review import Review, Segments, segments
 from contracts.tokens import Encoded, ReviewEncoder
-from torchserve.engines.pytorch import Engine, Logits
+from contracts.wire import EXPIRED, Prediction, read_request, refusal_body, response_body
 from torchserve.language import Language
 from torchserve.model import load_model
-from torchserve.wire import EXPIRED, failed, read_reviews
 
 if TYPE_CHECKING:
     from ts.context import Context
 
-    from contracts.wire import FailedPrediction, Prediction, PredictionResponse, Unfamiliar
+    from contracts.wire import Unfamiliar
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +47,20 @@ class ReviewHandler:
     def initialize(self, context: Context) -> None:
         """Load the release in the model's folder and warm it up. Raises ModelError when it cannot be loaded."""
         started = perf_counter()
-        self.encoder, self.engine = load_model(Path(context.system_properties["model_dir"]))
-        self.language = Language()
+        model = load_model(Path(context.system_properties["model_dir"]))
+        self.encoder, self.engine = model.encoder, model.engine
+        self.language = Language(model.language)
         loaded = perf_counter()
         self.engine.warm_up()
-        log.info("model loaded in %.1f s, warm after %.1f s", loaded - started, perf_counter() - started)
+        seconds = loaded - started, perf_counter() - started
+        log.info("engine %s loaded in %.1f s, warm after %.1f s", model.kind, *seconds)
         # From here on TorchServe's worker would log two lines a request.
         logging.getLogger().setLevel(logging.WARNING)
 
     def handle(self, data: Sequence[dict[str, Any]], context: Context) -> list[bytes]:
         """Answer each request of the batch; one that cannot be read gets status 400, one that comes too late 504."""
-        requests = [self.parse(each) for each in data]
-        reviews = [review for request in requests if isinstance(request, list) for review in request]
-        readable = self.tokenise(reviews)
+        requests = [self.parse(request) for request in data]
+        readable = self.tokenise([review for request in requests if isinstance(request, list) for review in request])
         started = perf_counter()
         predictions = iter(self.infer(readable))
         milliseconds = (perf_counter() - started) * 1000
@@ -69,63 +70,52 @@ class ReviewHandler:
             if isinstance(request, ReviewError):
                 late = request.kind == EXPIRED
                 context.set_response_status(504 if late else 400, "Gateway Timeout" if late else "Bad Request", index)
-                answers.append(self.answer(failed(request)))
+                answers.append(refusal_body(request))
             else:
-                items = [next(predictions) for _ in request]
-                answers.append(self.answer({"predictions": items, "infer_ms": round(milliseconds, 2)}))
+                answers.append(response_body(list(islice(predictions, len(request))), milliseconds))
         return answers
 
     def parse(self, request: dict[str, Any]) -> list[Review | ReviewError] | ReviewError:
         """The reviews of one HTTP request, or why it holds none."""
-        return alone(read_reviews, request.get("body", request.get("data")))
+        return alone(read_request, request.get("body", b""))
 
     def tokenise(self, reviews: Sequence[Review | ReviewError]) -> list[Readable | ReviewError]:
         """Each review as token ids, or why it cannot be."""
-        return [alone(self._read, each) if isinstance(each, Review) else each for each in reviews]
+        texts = [alone(_segments, review) if isinstance(review, Review) else review for review in reviews]
+        tokens = iter(self.encoder.encode_each([text for text in texts if isinstance(text, Segments)]))
+        return [text if isinstance(text, ReviewError) else self._readable(text, next(tokens)) for text in texts]
 
-    def infer(self, readable: Sequence[Readable | ReviewError]) -> list[Prediction | FailedPrediction]:
+    def infer(self, readable: Sequence[Readable | ReviewError]) -> list[Prediction | ReviewError]:
         """All reviews of the batch in one run of the engine, or one by one where it fails over one of them."""
-        found = iter(self._logits([each[0] for each in readable if not isinstance(each, ReviewError)]))
-        return [failed(each) if isinstance(each, ReviewError) else _prediction(*each, next(found)) for each in readable]
+        tokens = [review[0] for review in readable if not isinstance(review, ReviewError)]
+        logits = iter(together(self._logits, tokens))
+        return [
+            review if isinstance(review, ReviewError) else _prediction(*review, next(logits)) for review in readable
+        ]
 
-    def answer(self, document: PredictionResponse | FailedPrediction) -> bytes:
-        """The body of one HTTP response."""
-        return json.dumps(document, separators=(",", ":")).encode()
+    def _logits(self, reviews: Sequence[Encoded]) -> Logits:
+        logits = self.engine.infer(reviews)
+        if not np.isfinite(logits).all():  # the gateway would have to refuse the whole request over one of them
+            raise ArithmeticError("logits that are no numbers")
+        return logits
 
-    def _read(self, review: Review) -> Readable:
-        text = segments(review.review_body, review.review_headline, review.product_category)
-        if not text.second:
-            raise ReviewError("the text is blank once control characters are out: send the review's text", "blank_text")
-        return self.encoder.encode([text])[0], self.language.unfamiliar(text.second)
-
-    def _logits(self, reviews: Sequence[Encoded]) -> Sequence[Logits | ReviewError]:
-        """Five logits a review."""
-        if not reviews:
-            return []
-        together = alone(self.engine.infer, reviews)
-        if isinstance(together, ReviewError):
-            return [alone(self._logits_of_one, each) for each in reviews]
-        return [alone(_checked, each) for each in together]
-
-    def _logits_of_one(self, review: Encoded) -> Logits:
-        return _checked(self.engine.infer([review])[0])
+    def _readable(self, text: Segments, tokens: Encoded | ReviewError) -> Readable | ReviewError:
+        unfamiliar = alone(self.language.unfamiliar, text.second)
+        if isinstance(tokens, ReviewError):
+            return tokens
+        return unfamiliar if isinstance(unfamiliar, ReviewError) else (tokens, unfamiliar)
 
 
-def _checked(logits: Logits) -> Logits:
-    # The gateway would have to refuse the whole request over a number that is none.
-    if not np.isfinite(logits).all():
-        raise ArithmeticError("logits that are no numbers")
-    return logits
+def _segments(review: Review) -> Segments:
+    text = segments(review.review_body, review.review_headline, review.product_category)
+    if not text.second:
+        raise ReviewError("the text is blank once control characters are out: send the review's text", "blank_text")
+    return text
 
 
 def _prediction(
-    encoded: Encoded, unfamiliar: Unfamiliar | None, logits: Logits | ReviewError
-) -> Prediction | FailedPrediction:
+    tokens: Encoded, unfamiliar: Unfamiliar | None, logits: Logits | ReviewError
+) -> Prediction | ReviewError:
     if isinstance(logits, ReviewError):
-        return failed(logits)
-    return {
-        "logits": logits.tolist(),
-        "tokens": len(encoded.input_ids),
-        "truncated": encoded.truncated,
-        "unfamiliar": unfamiliar,
-    }
+        return logits
+    return Prediction(tuple(logits.tolist()), len(tokens.input_ids), tokens.truncated, unfamiliar)

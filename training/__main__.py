@@ -3,8 +3,8 @@
 import sys
 from importlib import import_module
 
+from training.pipeline.entry import main
 from training.pipeline.runner import PLAN
-from training.running.stage import main
 
 STAGES = [name for name, _, _ in PLAN]
 

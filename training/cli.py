@@ -17,13 +17,14 @@ from rich.table import Table
 
 from training.judge.report import counted
 from training.running.interrupt import AGAIN, INTERRUPTED, check, interruptible
+from training.running.reporting import Listener
 
 app = typer.Typer(no_args_is_help=True)
 pipeline = typer.Typer(no_args_is_help=True, help="Train, judge and export a release from labelled reviews.")
 app.add_typer(pipeline, name="pipeline")
 
 
-class TerminalObserver:
+class TerminalBar(Listener):
     """A pipeline's progress on a terminal: one bar, with the stage's own words for rate and time left."""
 
     def __init__(self, console: Console) -> None:
@@ -31,11 +32,11 @@ class TerminalObserver:
         self.bar = Progress(*columns, TextColumn("{task.description}"), console=console)
         self.task = self.bar.add_task("", total=1.0, stage="")
 
-    def stage(self, name: str) -> None:
-        self.bar.update(self.task, stage=name, description="")
+    def stage(self, stage: str) -> None:
+        self.bar.update(self.task, stage=stage, description="")
 
-    def progress(self, _name: str, overall: float, _fraction: float, message: str) -> None:
-        self.bar.update(self.task, completed=overall, description=escape(message))
+    def progress(self, stage: str, overall: float, message: str) -> None:
+        self.bar.update(self.task, stage=stage, completed=overall, description=escape(message))
 
     def log(self, message: str) -> None:
         self.bar.console.print(escape(message))
@@ -75,9 +76,9 @@ def pipeline_run(
 
         overrides = parse_overrides(settings or [])
         url = (open_store(store) if store else default_store(Home.default())).url
-        observer = TerminalObserver(console)
-        with observer.bar:
-            facts = run(Run(tuple(data), preset, url, work, name, config, overrides), observer)
+        listener = TerminalBar(console)
+        with listener.bar:
+            facts = run(Run(tuple(data), preset, url, work, name, config, overrides), listener)
     table = Table("stage", "seconds", "artifacts")
     for stage, _, _ in PLAN:
         table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))
@@ -113,7 +114,7 @@ def evaluate(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
     with _interruptible(console, "interrupted"), Progress(*columns, console=console, transient=True) as bar:
-        from training.stages.evaluate import evaluate_release
+        from training.judge.release import evaluate_release
 
         task = bar.add_task("reading", total=1.0)
 

@@ -1,33 +1,14 @@
-"""What the gateway asks of a model server, whichever it is."""
+"""What the gateway asks of whatever runs the model: TorchServe, or an endpoint that is deployed elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol, runtime_checkable
 
-from contracts.errors import BackendUnavailable, ReviewError
+from contracts.errors import BackendUnavailable
+from contracts.release.release import Release
 from contracts.review import Review
-from contracts.wire import Unfamiliar
-
-
-class Scores(NamedTuple):
-    """The model's view of one review: five raw logits (one star to five), and the tokens it read.
-
-    `unfamiliar` says what about the text is outside the training.
-    """
-
-    logits: tuple[float, ...]
-    tokens: int
-    truncated: bool
-    unfamiliar: Unfamiliar | None = None
-
-
-class Scored(NamedTuple):
-    """A request's reviews in order, each with its scores or the reason why it has none."""
-
-    items: list[Scores | ReviewError]
-    infer_ms: float
+from contracts.wire import Predictions
 
 
 class NotLoaded(BackendUnavailable):
@@ -35,19 +16,30 @@ class NotLoaded(BackendUnavailable):
 
 
 class Backend(Protocol):
-    """A model server that holds several versions of one model and is always asked for one by its version.
+    """Predicts with versions of one model, and is always asked for one by its version.
 
     All methods raise BackendUnavailable when nothing answers.
     """
 
-    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Predictions:
         """The model's view of the reviews. After so many seconds nobody waits for it, so that it need not be computed.
 
         Raises NotLoaded, BackendOverloaded, DeadlineExceeded, or BackendError for an answer that makes no sense.
         """
 
-    async def load(self, version: str, folder: Path, seconds: float) -> None:
-        """Load a version beside the others and return when it can predict.
+    async def loaded(self) -> dict[str, bool]:
+        """The versions that it knows, and whether each is ready to predict."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+@runtime_checkable
+class LoadingBackend(Backend, Protocol):
+    """One that the gateway tells which versions to hold. Any other holds what it was deployed with."""
+
+    async def load(self, release: Release, seconds: float) -> None:
+        """Load a verified release beside the others and return when it can predict.
 
         One that is loaded already, or is being started again, is only waited for, unless it runs with other settings.
         Raises ModelError when it cannot be loaded, BackendError when that takes more than `seconds`; nothing of it is
@@ -56,9 +48,3 @@ class Backend(Protocol):
 
     async def unload(self, version: str) -> None:
         """Forget a version; nothing happens when it is not there."""
-
-    async def loaded(self) -> dict[str, bool]:
-        """The versions that it knows, and whether each is ready to predict."""
-
-    async def close(self) -> None:
-        """Let go of connections."""

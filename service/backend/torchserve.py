@@ -1,8 +1,6 @@
 """TorchServe's HTTP APIs, as the gateway uses them.
 
-Predictions: POST /predictions/<model>/<version> with {"reviews": [{"text", "title", "category"}, …], "deadline"},
-answered by {"predictions": [{"logits": [5], "tokens", "truncated", "unfamiliar"} | {"error": {"type", "message"}}, …],
-"infer_ms"}.
+Predictions: POST /predictions/<model>/<version>, with bodies as contracts/wire.py has them.
 Models: https://github.com/pytorch/serve/blob/v0.12.0/docs/management_api.md
 """
 
@@ -10,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import httpx
+from anyio.to_thread import run_sync
 
 from contracts.errors import (
     BackendError,
@@ -25,20 +23,22 @@ from contracts.errors import (
     BackendUnavailable,
     DeadlineExceeded,
     ModelError,
-    ReviewError,
     StarsError,
 )
-from contracts.model_folder import WorkerSettings
-from contracts.review import STARS, Review
-from contracts.wire import PredictionRequest, Unfamiliar
+from contracts.model_folder import WorkerSettings, write_model_folder
+from contracts.release.release import Release
+from contracts.review import Review
+from contracts.wire import Predictions, read_response, request_body
 from service.backend.keys import KeyFile, is_refused
-from service.backend.protocol import NotLoaded, Scored, Scores
+from service.backend.protocol import NotLoaded
 
 CONNECT_SECONDS = 2.0
 MANAGE_SECONDS = 10.0
 POLL_SECONDS = 0.2
 GLANCE_SECONDS = 1.0
 """How long a request that was refused waits to be told why."""
+
+_JSON = {"content-type": "application/json"}
 
 # A connection that TorchServe closed while it lay idle fails on its next use, before anything was computed.
 _STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
@@ -49,7 +49,10 @@ class _Silent(BackendUnavailable):
 
 
 class TorchServe:
-    """A `Backend` over one TorchServe and one model name. Connections are kept alive."""
+    """A `LoadingBackend` over one TorchServe and one model name. Connections are kept alive.
+
+    `model_store` is the folder that TorchServe loads models from.
+    """
 
     def __init__(
         self,
@@ -58,10 +61,12 @@ class TorchServe:
         management_url: str,
         *,
         connections: int,
+        model_store: Path,
         worker: WorkerSettings,
         keys: Path | None = None,
     ) -> None:
         self._name = name
+        self._model_store = model_store
         self._worker = worker
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30)
         # The caller's deadline covers the whole request.
@@ -70,27 +75,17 @@ class TorchServe:
             management_url, MANAGE_SECONDS, httpx.Limits(), KeyFile(keys, "management") if keys else None
         )
 
-    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
-        body: PredictionRequest = {
-            "reviews": [
-                {"text": each.review_body, "title": each.review_headline, "category": each.product_category}
-                for each in reviews
-            ]
-        }
-        if seconds is not None:
-            body["deadline"] = time.time() + seconds
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Predictions:
+        body = request_body(reviews, None if seconds is None else time.time() + seconds)
         path = f"/predictions/{self._name}/{version}"
-        response = await _send(self._inference, "POST", path, json=body)
+        response = await _send(self._inference, "POST", path, content=body, headers=_JSON)
         if response.status_code != 200:
             error = _prediction_error(response, version)
             # TorchServe has the same words for a full queue and for a worker that has died.
             if isinstance(error, BackendOverloaded) and await self._has_no_worker(version):
                 raise BackendUnavailable(f"no worker has release {version} right now: one is being started") from error
             raise error
-        try:
-            return _scored(response.json(), len(reviews))
-        except (ValueError, KeyError, TypeError) as error:
-            raise BackendError("the model server's answer cannot be read: is it of the same version as we?") from error
+        return read_response(response.content, len(reviews))
 
     async def _has_no_worker(self, version: str) -> bool:
         """Whether that is known. Who cannot look for it knows nothing."""
@@ -99,7 +94,9 @@ class TorchServe:
                 return not (await self.loaded()).get(version)
         return False
 
-    async def load(self, version: str, folder: Path, seconds: float) -> None:
+    async def load(self, release: Release, seconds: float) -> None:
+        version = release.manifest.version
+        folder = await run_sync(write_model_folder, release, self._model_store, self._worker)
         ours = await self._register(version, folder)
         if not ours and self._runs_otherwise(await self._describe(version)):
             await self.unload(version)
@@ -154,8 +151,8 @@ class TorchServe:
             raise NotLoaded(f"the model server lost release {version} while loading it")
         if response.status_code != 200:
             raise BackendError(f"the model server cannot describe release {version}: {_reason(response)}")
-        found: dict[str, Any] = response.json()[0]
-        return found
+        described: dict[str, Any] = response.json()[0]
+        return described
 
     async def _discard(self, version: str) -> None:
         with suppress(StarsError):
@@ -165,7 +162,7 @@ class TorchServe:
         path = f"/models/{self._name}/{version}"
         response = await _send(self._management, "DELETE", path)
         if response.status_code == 403:  # the default version can only go last: let it be another
-            other = next((each for each in await self.loaded() if each != version), version)
+            other = next((name for name in await self.loaded() if name != version), version)
             await _send(self._management, "PUT", f"/models/{self._name}/{other}/set-default")
             response = await _send(self._management, "DELETE", path)
         if response.status_code not in {200, 202, 404}:
@@ -195,13 +192,13 @@ def _client(url: str, seconds: float | None, limits: httpx.Limits, keys: KeyFile
     )
 
 
-async def _send(client: httpx.AsyncClient, method: str, path: str, **given: Any) -> httpx.Response:
+async def _send(client: httpx.AsyncClient, method: str, path: str, **content: Any) -> httpx.Response:
     """One request, sent a second time where the kept connection turned out to be closed. Raises BackendUnavailable."""
     try:
         try:
-            response = await client.request(method, path, **given)
+            response = await client.request(method, path, **content)
         except _STALE:
-            response = await client.request(method, path, **given)
+            response = await client.request(method, path, **content)
     except httpx.TransportError as error:
         if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
             raise _Silent("the model server does not answer in time: it is busy, or it hangs") from error
@@ -213,24 +210,6 @@ async def _send(client: httpx.AsyncClient, method: str, path: str, **given: Any)
 
 def _is_ready(workers: list[dict[str, Any]]) -> bool:
     return any(worker.get("status") == "READY" for worker in workers)
-
-
-def _scored(answer: dict[str, Any], expected: int) -> Scored:
-    items: list[Scores | ReviewError] = []
-    for item in answer["predictions"]:
-        if "error" in item:
-            items.append(ReviewError(str(item["error"]["message"]), kind=str(item["error"]["type"])))
-            continue
-        logits = tuple(float(logit) for logit in item["logits"])
-        if len(logits) != len(STARS) or not all(map(math.isfinite, logits)):
-            raise ValueError("logits are not five numbers")
-        unfamiliar = item.get("unfamiliar")
-        if unfamiliar not in (None, *get_args(Unfamiliar)):
-            raise ValueError("not a word for what is unfamiliar")
-        items.append(Scores(logits, int(item["tokens"]), bool(item["truncated"]), unfamiliar))
-    if len(items) != expected:
-        raise ValueError("not one prediction a review")
-    return Scored(items, float(answer["infer_ms"]))
 
 
 def _prediction_error(response: httpx.Response, version: str) -> BackendError:
@@ -254,7 +233,7 @@ def _reason(response: httpx.Response) -> str:
 
 def _error(response: httpx.Response) -> dict[str, Any]:
     try:
-        found = response.json()
+        document = response.json()
     except json.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

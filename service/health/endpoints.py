@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from service.errors import responses
-from service.gateway import GatewayOf
+from service.health.service import Readiness
+from service.metrics import Metrics
+from service.parts import needed
+from service.settings import Settings
 
 router = APIRouter(tags=["health"])
 
@@ -31,11 +34,13 @@ async def healthz() -> Alive:
 
 
 @router.get("/readyz", response_model=Ready, summary="Whether it predicts", responses=responses("not_ready"))
-async def readyz(gateway: GatewayOf) -> Ready:
+async def readyz(
+    settings: Annotated[Settings, needed(Settings)], readiness: Annotated[Readiness, needed(Readiness)]
+) -> Ready:
     """200 when a golden prediction just came out right through the whole chain, else 503 with the reason."""
-    return Ready(model=gateway.settings.name, version=await gateway.readiness.check())
+    return Ready(model=settings.name, version=await readiness.check())
 
 
 @router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")
-async def metrics(gateway: GatewayOf) -> Response:
-    return Response(gateway.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+async def metrics(metrics: Annotated[Metrics, needed(Metrics)]) -> Response:
+    return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -6,12 +6,14 @@ import asyncio
 from email.message import Message
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import BodyTooLarge, BodyTooSlow, ClientLeft, MalformedBody, UnsupportedMedia
 from service.settings import Limits
 
+MODEL_REF = "#/components/schemas/{model}"
 _DRAIN_BYTES = 16 * 1024 * 1024
 _DRAIN_SECONDS = 2.0
 
@@ -39,6 +41,20 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise MalformedBody("the body is JSON, but not an object: send {…}")
     return parsed
+
+
+def json_body(*models: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's word for a body that the endpoint reads itself: a JSON object that is one of `models`."""
+    refs: list[dict[str, Any]] = [{"$ref": MODEL_REF.format(model=model.__name__)} for model in models]
+    schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
+    examples = {
+        model.__name__: {"value": example}
+        for model in models
+        for example in model.model_json_schema().get("examples", [])[:1]
+    }
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}
+    }
 
 
 def _check_media(request: Request) -> None:

@@ -13,13 +13,15 @@ from contracts.jobs.retrain import Retrain
 from contracts.validation import explain
 from service.auth import require_admin
 from service.errors import InvalidRequest, responses
-from service.gateway import GatewayOf
-from service.http.body import read_json
+from service.http.body import json_body, read_json
 from service.jobs.schemas import JobList, JobOut
-from service.openapi import json_body
+from service.jobs.service import Jobs
+from service.parts import needed
+from service.settings import Settings
 
 router = APIRouter(prefix="/admin", tags=["jobs"], dependencies=[Depends(require_admin)])
 
+JobsOfApp = Annotated[Jobs, needed(Jobs)]
 JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 IdempotencyKey = Annotated[
     str,
@@ -51,14 +53,19 @@ REPEATED: dict[int | str, dict[str, Any]] = {
     ),
     openapi_extra=json_body(Retrain) | {"responses": {"202": {"headers": LOCATION}}},
 )  # fmt: skip
-async def retrain(request: Request, gateway: GatewayOf, idempotency_key: IdempotencyKey) -> Response:
+async def retrain(
+    request: Request,
+    jobs: JobsOfApp,
+    settings: Annotated[Settings, needed(Settings)],
+    idempotency_key: IdempotencyKey,
+) -> Response:
     """The answer is the job; a worker runs it, and a candidate release comes out. `Location` is where to look."""
-    body = await read_json(request, gateway.settings.limits)
+    body = await read_json(request, settings.limits)
     try:
         wanted = Retrain.model_validate(body)
     except ValidationError as error:
         raise InvalidRequest(explain(error, Retrain, "the body")) from None
-    job, created = await gateway.jobs.retrain(wanted, idempotency_key)
+    job, created = await jobs.retrain(wanted, idempotency_key)
     location = {"Location": f"/admin/jobs/{job.id}"}
     return JSONResponse(job.model_dump(mode="json"), 202 if created else 200, location)
 
@@ -70,17 +77,17 @@ async def retrain(request: Request, gateway: GatewayOf, idempotency_key: Idempot
     responses=responses("unauthorized", "forbidden", "invalid_request", "not_ready"),
 )
 async def jobs(
-    gateway: GatewayOf, limit: Annotated[int, Query(ge=1, le=200)] = 50, state: JobState | None = None
+    jobs: JobsOfApp, limit: Annotated[int, Query(ge=1, le=200)] = 50, state: JobState | None = None
 ) -> JobList:
-    return JobList(jobs=await gateway.jobs.recent(limit, state))
+    return JobList(jobs=await jobs.recent(limit, state))
 
 
 JOB_ERRORS = responses("unauthorized", "forbidden", "not_found", "invalid_request", "not_ready")
 
 
 @router.get("/jobs/{job_id}", response_model=JobOut, summary="How far a job is", responses=JOB_ERRORS)
-async def job(job_id: JobId, gateway: GatewayOf) -> JobOut:
-    return await gateway.jobs.get(job_id)
+async def job(job_id: JobId, jobs: JobsOfApp) -> JobOut:
+    return await jobs.get(job_id)
 
 
 @router.post(
@@ -89,6 +96,6 @@ async def job(job_id: JobId, gateway: GatewayOf) -> JobOut:
     summary="Cancel a job",
     responses=JOB_ERRORS | responses("conflict"),
 )
-async def cancel(job_id: JobId, gateway: GatewayOf) -> JobOut:
+async def cancel(job_id: JobId, jobs: JobsOfApp) -> JobOut:
     """A queued job is cancelled at once; a running one as soon as its worker hears of it."""
-    return await gateway.jobs.cancel(job_id)
+    return await jobs.cancel(job_id)

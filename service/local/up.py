@@ -23,11 +23,11 @@ from contracts.errors import ConfigError, MachineError
 from contracts.installation import how_to_install
 from contracts.jobs.store import JobStore
 from contracts.release import transfer
+from service.address import base_url, is_loopback
 from service.admin_key import keep_admin_key
-from service.local.address import base_url, is_loopback
-from service.local.running import Running
 from service.local.supervise import Child, Program
 from service.releases.production import production_version
+from service.running import Running
 from service.settings import Settings
 
 START_SECONDS = 60.0

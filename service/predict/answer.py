@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from contracts.errors import ReviewError
+from contracts.isolation import FAILED
 from contracts.review import STARS
-from service.backend.protocol import Scores
+from contracts.wire import Prediction
+from service.errors import InvalidRequest
 
 DIGITS = 4
 
@@ -24,18 +27,29 @@ def probabilities(logits: Sequence[float], temperature: float) -> list[float]:
     return rounded
 
 
-def answer(scores: Scores, temperature: float, model: str, version: str) -> dict[str, Any]:
+def answer(prediction: Prediction, temperature: float, model: str, version: str) -> dict[str, Any]:
     """The answer of contract 4. `stars` is the rating with the largest logit; temperature cannot change which."""
-    chances = probabilities(scores.logits, temperature)
-    best = scores.logits.index(max(scores.logits))
+    chances = probabilities(prediction.logits, temperature)
+    best = prediction.logits.index(max(prediction.logits))
     return {
         "stars": STARS[best],
         "expected_stars": round(sum(star * p for star, p in zip(STARS, chances, strict=True)), DIGITS),
         "confidence": chances[best],
         "probabilities": {str(star): p for star, p in zip(STARS, chances, strict=True)},
-        "truncated": scores.truncated,
-        "tokens": scores.tokens,
-        "unfamiliar": scores.unfamiliar,
+        "truncated": prediction.truncated,
+        "tokens": prediction.tokens,
+        "unfamiliar": prediction.unfamiliar,
         "model": model,
         "version": version,
     }
+
+
+def refuse_if_none_left(items: Sequence[object]) -> None:
+    """Raise InvalidRequest when every review of a batch is bad, with the first reasons; or one that is our mistake."""
+    errors = [item for item in items if isinstance(item, ReviewError)]
+    if len(errors) == len(items):
+        for error in errors:
+            if error.kind == FAILED:
+                raise error
+        reasons = "; ".join(f"reviews.{i}: {error}" for i, error in enumerate(errors[:3]))
+        raise InvalidRequest(f"none of the {len(items)} reviews can be read: {reasons}")

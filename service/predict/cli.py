@@ -26,7 +26,7 @@ def predict(
     ] = None,
 ) -> None:
     """Ask a running gateway for a review's stars."""
-    from service.local.address import gateway_url
+    from service.address import gateway_url
     from service.settings import load_settings
 
     review = {"text": _standard_input() if text == "-" else text, "title": title, "category": category}

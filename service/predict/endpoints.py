@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from contracts.errors import ReviewError
 from service.errors import error_body, responses
-from service.gateway import GatewayOf
-from service.http.body import read_json
+from service.http.body import json_body, read_json
 from service.http.connection import while_connected
-from service.openapi import json_body
+from service.parts import needed
+from service.predict.answer import refuse_if_none_left
+from service.predict.parsing import parse_batch, parse_review
 from service.predict.schemas import EXAMPLES, Answer, BatchAnswer, BatchIn, ReviewIn
-from service.predict.service import read_batch, read_review, refuse_if_none_left
+from service.predict.service import Predictor
 
 router = APIRouter(tags=["predict"])
 
@@ -40,26 +41,19 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     responses=ANSWERS | ERRORS,
     openapi_extra=json_body(ReviewIn, BatchIn),
 )
-async def predict(request: Request, gateway: GatewayOf) -> Response:
+async def predict(request: Request, predictor: Annotated[Predictor, needed(Predictor)]) -> Response:
     """Send one review and get its answer, or up to 64 under `reviews` and get an answer or an error for each."""
-    limits = gateway.settings.limits
-    body = await read_json(request, limits)
-    if "reviews" in body:
-        return await _batch(request, gateway, body)
-    review = read_review(body, limits)
-    predicted = await while_connected(request, gateway.predictor.predict([review]))
-    request.state.timing.update(predicted.timing)
-    item = predicted.items[0]
-    if isinstance(item, ReviewError):
-        raise item
-    return JSONResponse(item)
-
-
-async def _batch(request: Request, gateway: GatewayOf, body: dict[str, Any]) -> Response:
-    reviews = read_batch(body, gateway.settings.limits)
+    body = await read_json(request, predictor.limits)
+    is_batch = "reviews" in body
+    reviews = parse_batch(body, predictor.limits) if is_batch else [parse_review(body, predictor.limits)]
     refuse_if_none_left(reviews)
-    predicted = await while_connected(request, gateway.predictor.predict(reviews))
+    predicted = await while_connected(request, predictor.predict(reviews))
     request.state.timing.update(predicted.timing)
+    if not is_batch:
+        [item] = predicted.items
+        if isinstance(item, ReviewError):
+            raise item
+        return JSONResponse(item)
     refuse_if_none_left(predicted.items)
     request_id = request.state.request_id
     items = [error_body(item, request_id) if isinstance(item, ReviewError) else item for item in predicted.items]

@@ -9,9 +9,9 @@ import pytest
 
 from contracts.release.release import Release
 from training.data.reading import HEADER
+from training.judge.release import evaluate_release
 from training.running.stage import execute
 from training.stages import prepare
-from training.stages.evaluate import evaluate_release
 
 from ..training.recorder import Recorder
 from .corpus import lines

@@ -79,6 +79,31 @@ def test_truncation(encoders: dict[Truncation, ReviewEncoder], whole: ReviewEnco
         assert caught.value.kind == "too_many_tokens"
 
 
+def test_each_review_is_answered_for_itself(
+    encoders: dict[Truncation, ReviewEncoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = encoders[Truncation.ERROR]
+    short, long, poison = Segments("", "good"), Segments("", "good " * 99), Segments("", "poison")
+    [kept] = encoder.encode([short])
+    first, refused, last = encoder.encode_each([short, long, short])
+    assert first == last == kept
+    assert isinstance(refused, ReviewError) and refused.kind == "too_many_tokens"
+    assert encoder.encode_each([]) == []
+
+    works = encoder._encode
+
+    def fails(reviews: list[Segments]) -> list[Encoded | ReviewError]:
+        if poison in reviews:
+            raise ZeroDivisionError
+        return works(reviews)
+
+    monkeypatch.setattr(encoder, "_encode", fails)
+    first, refused, failed = encoder.encode_each([short, long, poison])
+    assert first == kept
+    kinds = [error.kind for error in (refused, failed) if isinstance(error, ReviewError)]
+    assert kinds == ["too_many_tokens", "review_failed"]
+
+
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=8))
 def test_a_batch_is_its_reviews(encoders: dict[Truncation, ReviewEncoder], reviews: list[tuple[str, str]]) -> None:
     encoder = encoders[Truncation.HEAD_TAIL]

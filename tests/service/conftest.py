@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.http.server import make_server
+from service.server import make_server
 from service.settings import Settings, load_settings
 
 KEY = "an-admin-key-for-tests"

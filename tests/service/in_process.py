@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
+from contracts.release.release import Release
 from contracts.review import Review, segments
-from contracts.tokens import ReviewEncoder
-from service.backend.protocol import NotLoaded, Scored, Scores
-from torchserve.engines.pytorch import Engine
-from torchserve.model import load_model
+from contracts.wire import Prediction, Predictions
+from service.backend.protocol import NotLoaded
+from torchserve.model import Model, load_model
 
 
 class InProcess:
-    """A `Backend`."""
+    """A `LoadingBackend`."""
 
     def __init__(self) -> None:
-        self.models: dict[str, tuple[ReviewEncoder, Engine]] = {}
+        self.models: dict[str, Model] = {}
         self.loads: list[str] = []
         self.free = asyncio.Event()
         self.free.set()
 
-    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Scored:
+    async def predict(self, version: str, reviews: Sequence[Review], seconds: float | None = None) -> Predictions:
         await self.free.wait()
         if version not in self.models:
             raise NotLoaded(f"release {version} is not loaded")
-        encoder, engine = self.models[version]
-        texts = [segments(each.review_body, each.review_headline, each.product_category) for each in reviews]
-        encoded = encoder.encode(texts)
-        logits = engine.infer(encoded)
-        return Scored(
+        model = self.models[version]
+        texts = [segments(review.review_body, review.review_headline, review.product_category) for review in reviews]
+        encoded = model.encoder.encode(texts)
+        logits = model.engine.infer(encoded)
+        return Predictions(
             [
-                Scores(tuple(map(float, row)), len(each.input_ids), each.truncated)
-                for each, row in zip(encoded, logits, strict=True)
+                Prediction(tuple(map(float, row)), len(tokens.input_ids), tokens.truncated)
+                for tokens, row in zip(encoded, logits, strict=True)
             ],
             0.0,
         )
 
-    async def load(self, version: str, folder: Path, seconds: float) -> None:
+    async def load(self, release: Release, seconds: float) -> None:
+        version = release.manifest.version
         self.loads.append(version)
-        self.models[version] = load_model(folder)
+        self.models[version] = load_model(release.folder)
 
     async def unload(self, version: str) -> None:
         self.models.pop(version, None)

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from contracts.errors import ReviewError
 from contracts.isolation import FAILED
-from service.backend.protocol import Scores
+from contracts.wire import Prediction
 from service.errors import InvalidRequest, problem_of
-from service.predict.answer import answer, probabilities
-from service.predict.service import refuse_if_none_left
+from service.predict.answer import answer, probabilities, refuse_if_none_left
 
 LOGITS = st.lists(st.floats(-60, 60), min_size=5, max_size=5)
 
@@ -27,14 +26,14 @@ def test_probabilities_add_up_and_follow_softmax(logits: list[float], temperatur
 
 @given(LOGITS, st.floats(0.05, 20))
 def test_stars_are_those_of_the_largest_logit(logits: list[float], temperature: float) -> None:
-    found = answer(Scores(tuple(logits), 9, False), temperature, "m", "v")
+    found = answer(Prediction(tuple(logits), 9, False), temperature, "m", "v")
     assert logits[found["stars"] - 1] == max(logits)
     assert found["confidence"] == found["probabilities"][str(found["stars"])]
     assert 1 <= found["expected_stars"] <= 5
 
 
 def test_an_answer_has_the_fields_of_the_contract() -> None:
-    found = answer(Scores((0.0, 0.0, 0.0, 3.0, 1.0), 37, True), 1.5, "review-stars", "v1")
+    found = answer(Prediction((0.0, 0.0, 0.0, 3.0, 1.0), 37, True), 1.5, "review-stars", "v1")
     assert found == {
         "stars": 4,
         "expected_stars": pytest.approx(3.75, abs=0.3),

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,12 +21,19 @@ from contracts.errors import (
     ReviewError,
 )
 from contracts.model_folder import WorkerSettings
+from contracts.release.release import Release
 from contracts.review import Review
-from service.backend.protocol import NotLoaded, Scores
+from contracts.wire import Prediction
+from service.backend.protocol import NotLoaded
 from service.backend.torchserve import TorchServe
 
 REVIEWS = [Review("Works."), Review("Broke.")]
-GOOD = {"logits": [0.0, 1.0, 2.0, 3.0, 4.0], "tokens": 5, "truncated": False}
+GOOD = {"logits": [0.0, 1.0, 2.0, 3.0, 4.0], "tokens": 5, "truncated": False, "unfamiliar": None}
+
+
+@pytest.fixture(scope="module")
+def v1(build_release: Callable[..., Release]) -> Release:
+    return build_release(version="v1")
 
 
 def _answer(status: int, body: Any) -> bytes:
@@ -63,9 +71,10 @@ async def _server(*answers: bytes | None) -> AsyncIterator[tuple[TorchServe, lis
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    client = TorchServe("m", url, url, connections=2, worker=WorkerSettings())
     try:
-        yield client, asked
+        with TemporaryDirectory() as store:
+            client = TorchServe("m", url, url, connections=2, model_store=Path(store), worker=WorkerSettings())
+            yield client, asked
     finally:
         await client.close()
         server.close()
@@ -89,7 +98,7 @@ def _predict(*answers: bytes | None) -> tuple[Any, list[str]]:
 def test_predictions_come_back_in_order() -> None:
     bad = {"error": {"type": "blank_text", "message": "the text is blank"}}
     scored, asked = _predict(_answer(200, {"predictions": [GOOD, bad], "infer_ms": 1.5}))
-    assert scored.items[0] == Scores((0.0, 1.0, 2.0, 3.0, 4.0), 5, False)
+    assert scored.items[0] == Prediction((0.0, 1.0, 2.0, 3.0, 4.0), 5, False)
     assert isinstance(scored.items[1], ReviewError) and scored.items[1].kind == "blank_text"
     assert scored.infer_ms == 1.5
     assert asked == ["POST /predictions/m/v1 HTTP/1.1"]
@@ -156,17 +165,17 @@ def test_a_server_that_only_closes_connections_is_unavailable() -> None:
         _predict(b"", b"")
 
 
-def test_a_model_whose_worker_dies_is_given_up_and_removed() -> None:
+def test_a_model_whose_worker_dies_is_given_up_and_removed(v1: Release) -> None:
     def workers(pid: int) -> bytes:
         return _answer(200, [{"modelVersion": "v1", "workers": [{"status": "UNLOADING", "pid": pid}]}])
 
     async def ask(client: TorchServe) -> list[str]:
         with pytest.raises(ModelError):
-            await client.load("v1", Path("/store/m-v1"), 30)
+            await client.load(v1, 30)
         return []
 
     _, asked = _run([_answer(202, {}), workers(7), workers(8), _answer(200, {})], ask)
-    assert asked[0] == "POST /models?url=m-v1&initial_workers=1&synchronous=false HTTP/1.1"
+    assert asked[0] == "POST /models?url=review-stars-v1&initial_workers=1&synchronous=false HTTP/1.1"
     assert asked[-1] == "DELETE /models/m/v1 HTTP/1.1"
 
 
@@ -175,28 +184,30 @@ def _described(status: str, **settings: int) -> bytes:
     return _answer(200, [{"modelVersion": "v1", "workers": workers} | WorkerSettings().values() | settings])
 
 
-def test_a_worker_that_is_being_started_again_is_waited_for_and_never_unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_being_started_again_is_waited_for_and_never_unloaded(
+    v1: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fault 2 and 5: not even where the management API does not answer meanwhile."""
     monkeypatch.setattr("service.backend.torchserve.MANAGE_SECONDS", 0.05)
     starting, ready = _described("UNLOADING"), _described("READY")
     answers = [_answer(409, {}), starting, starting, None, starting, ready]
-    _, asked = _run(answers, lambda client: client.load("v1", Path("/store/m-v1"), 30))
+    _, asked = _run(answers, lambda client: client.load(v1, 30))
     assert [line.split()[0] for line in asked] == ["POST", *["GET"] * 5]
 
     async def lost(client: TorchServe) -> None:
         with pytest.raises(NotLoaded):
-            await client.load("v1", Path("/store/m-v1"), 30)
+            await client.load(v1, 30)
 
     _, asked = _run([_answer(409, {}), starting, _answer(404, {})], lost)
     assert [line.split()[0] for line in asked] == ["POST", "GET", "GET"]
 
 
-def test_a_model_that_was_registered_with_other_settings_is_registered_anew() -> None:
+def test_a_model_that_was_registered_with_other_settings_is_registered_anew(v1: Release) -> None:
     """Fault 19: the first DELETE is refused, because it is the default among others."""
     others = _answer(200, [{"modelVersion": "v1"}, {"modelVersion": "v2"}])
     answers = [_answer(409, {}), _described("READY", startupTimeout=5), _answer(403, {}), others, _answer(200, {})]
     answers += [_answer(200, {}), _answer(202, {}), _described("READY")]
-    _, asked = _run(answers, lambda client: client.load("v1", Path("/store/m-v1"), 30))
+    _, asked = _run(answers, lambda client: client.load(v1, 30))
     assert [" ".join(line.split()[:2]) for line in asked[2:6]] == [
         "DELETE /models/m/v1",
         "GET /models/m/all",
@@ -206,10 +217,10 @@ def test_a_model_that_was_registered_with_other_settings_is_registered_anew() ->
     assert asked[6] == asked[0]
 
 
-def test_a_model_that_takes_too_long_or_is_refused_is_removed() -> None:
+def test_a_model_that_takes_too_long_or_is_refused_is_removed(v1: Release) -> None:
     async def ask(client: TorchServe) -> None:
         with pytest.raises(BackendError):
-            await client.load("v1", Path("/store/m-v1"), 0.05)
+            await client.load(v1, 0.05)
 
     loading = _answer(200, [{"modelVersion": "v1", "workers": [{"status": "UNLOADING", "pid": 7}]}])
     _, asked = _run([_answer(202, {}), loading, _answer(200, {}), _answer(200, {})], ask)

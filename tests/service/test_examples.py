@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.predict.schemas import EXAMPLES
+from service.predict.schemas import EXAMPLES, ONE
 from tools.examples import PAGES, ROOT, asked, formed, rewritten, shown
 
 TOLERANCE = 0.002
@@ -56,6 +56,7 @@ def test_every_example_is_what_the_service_answers(bundled: httpx.Client) -> Non
 
 def test_each_page_has_its_examples() -> None:
     assert set(DOCUMENTED) == {"README.md 1", "api.md 1", "api.md 2", "api.md 3"}
+    assert DOCUMENTED["README.md 1"].request == DOCUMENTED["api.md 1"].request == ONE["request"]
     for page in PAGES:  # no answer is shown that the test above does not see
         text = page.read_text()
         assert sum(text.count(f'{{"{word}": ') for word in ("predictions", "error")) == sum(

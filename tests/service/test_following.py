@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from contracts.errors import Conflict, StarsError, StoreError
 from contracts.release import channels
-from contracts.release.manifest import MANIFEST, Manifest
+from contracts.release.files import MANIFEST
+from contracts.release.manifest import Manifest
 from contracts.release.release import Release
 from contracts.release.transfer import file_entries, publish
 from contracts.review import Review
@@ -24,7 +25,7 @@ from contracts.store.file_store import FileStore
 from contracts.store.protocol import Stored
 from service.metrics import Metrics
 from service.predict.service import Predictor
-from service.releases import service
+from service.releases import keeping
 from service.releases.service import Releases
 from service.settings import Settings
 
@@ -272,7 +273,7 @@ def test_a_store_that_hangs_stops_no_answer(
     store: FileStore, world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither polling it, nor a model server that must be given its release again."""
-    monkeypatch.setattr(service, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(keeping, "LOOK_SECONDS", 0.02)
 
     async def scenario() -> None:
         async with world() as [gateway]:

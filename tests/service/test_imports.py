@@ -8,7 +8,8 @@ HEAVY = ("torch", "tensorflow", "keras", "pyspark", "transformers", "pandas", "n
 
 def test_the_gateway_stays_light() -> None:
     """Its process imports none of the heavy libraries, nor what is on the other side of the contracts."""
-    code = f"import sys, service.__main__, service.up, service.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    programs = "service.__main__, service.local.up, service.cli"
+    code = f"import sys, {programs}; print([m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

@@ -25,7 +25,7 @@ CANARY = "zanzibar"
 # The gateway as `python -m service` runs it, with a mistake in one address whose exception quotes the request.
 GATEWAY = """
 from service import app, logs
-from service.http.server import make_server
+from service.server import make_server
 from service.settings import load_settings
 logs.configure()
 gateway = app.create_app(load_settings())

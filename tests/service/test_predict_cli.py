@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from contracts.errors import BackendUnavailable, ConfigError, ReviewError
 from service.cli import app
-from service.local.running import Running
 from service.predict.cli import STDIN_BYTES
+from service.running import Running
 
 ANSWER = {"stars": 2, "confidence": 0.5, "truncated": True, "tokens": 9, "model": "review-stars", "version": "v1"}
 ANSWER["probabilities"] = {str(star): 0.2 for star in range(1, 6)}

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 
 from service.http.protocol import Door, Protocol
-from service.http.server import OTHER_FILES, _allow_connections
+from service.server import OTHER_FILES, _allow_connections
 from service.settings import Limits
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
@@ -133,7 +133,7 @@ def hasty(
     """A gateway with little patience and few places."""
     settings = make_settings(tmp_path_factory.mktemp("hasty"), limits={"head_seconds": 0.4, "connections": 40})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.http.server.KEEP_ALIVE_SECONDS", 2)
+        patch.setattr("service.server.KEEP_ALIVE_SECONDS", 2)
         patch.setattr("service.http.protocol.SEND_SECONDS", 0.4)
         with running(settings) as found:
             yield found

@@ -25,7 +25,7 @@ from contracts.store.protocol import ObjectStore
 from contracts.store.urls import open_store
 from service import cli
 from service.backend import torchserve as backend
-from service.releases import service
+from service.releases import keeping
 
 pytestmark = pytest.mark.slow
 
@@ -252,7 +252,7 @@ def test_a_management_api_that_does_not_answer_stops_no_prediction(
 ) -> None:
     """Fault 5: not being able to look is no proof that the release is gone."""
     monkeypatch.setattr(backend, "MANAGE_SECONDS", 0.3)
-    monkeypatch.setattr(service, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(keeping, "LOOK_SECONDS", 0.1)
     store = open_store(str(tmp_path / "store"))
     publish(store, releases["red"].folder, releases["red"].manifest)
     with Slowed(torchserve) as slowed:
@@ -374,7 +374,7 @@ def test_a_store_that_leaves_a_choice_is_not_guessed_at(
 
 def _as_new(folder: Path, version: str) -> Release:
     """The folder as a release of its own, its manifest made to fit its files."""
-    from contracts.release.manifest import MANIFEST
+    from contracts.release.files import MANIFEST
     from contracts.release.transfer import file_entries
 
     manifest = Manifest.parse((folder / MANIFEST).read_bytes())

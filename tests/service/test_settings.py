@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from contracts.errors import ConfigError
 from contracts.jobs.data import data_roots
 from contracts.limits import BODY_LIMIT, REQUEST_BYTES, REVIEWS_LIMIT
 from contracts.model_folder import WorkerSettings
+from contracts.review import Review
+from contracts.wire import request_body
 from service.app import create_app
 from service.settings import Limits, Settings, load_settings
 
@@ -74,9 +75,8 @@ def test_a_body_within_its_limit_can_be_passed_on(review: dict[str, str]) -> Non
     """Fault 28: what the gateway spells out of it fits what the model server takes."""
     given = {"reviews": [review] * REVIEWS_LIMIT}
     body = json.dumps(given, separators=(",", ":"), ensure_ascii=False).encode()
-    passed = [review | {"title": "", "category": ""}] * REVIEWS_LIMIT
-    sent = httpx.Request("POST", "http://x", json={"reviews": passed, "deadline": time.time()})
-    assert len(sent.content) - len(body) <= REQUEST_BYTES - BODY_LIMIT
+    sent = request_body([Review(review["text"])] * REVIEWS_LIMIT, time.time())
+    assert len(sent) - len(body) <= REQUEST_BYTES - BODY_LIMIT
 
 
 def test_the_most_that_can_be_allowed_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

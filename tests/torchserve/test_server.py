@@ -84,12 +84,15 @@ def predict(torchserve: Any, client: httpx.Client, release: Release, body: bytes
 
 
 def reviews(*texts: Any) -> bytes:
-    return json.dumps({"reviews": [{"text": text} for text in texts]}).encode()
+    return json.dumps({"reviews": [{"review_body": text} for text in texts]}).encode()
 
 
 def assert_golden(torchserve: Any, client: httpx.Client, release: Release) -> None:
     golden = release.golden()
-    items = [{"text": case.text, "title": case.title, "category": case.category} for case in golden.cases]
+    items = [
+        {"review_body": case.text, "review_headline": case.title, "product_category": case.category}
+        for case in golden.cases
+    ]
     response = predict(torchserve, client, release, json.dumps({"reviews": items}).encode())
     assert response.status_code == 200
     for case, prediction in zip(golden.cases, response.json()["predictions"], strict=True):
@@ -128,16 +131,16 @@ class TestProtocol:
         assert_golden(torchserve, client, served)
 
     def test_a_bad_review_fails_alone(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
-        response = predict(torchserve, client, served, reviews("Good.", "", 5, "half \ud83d", "x" * 200_000, "Good."))
+        response = predict(torchserve, client, served, reviews("Good.", "", 5, "\ud83d", "x" * 200_000, "Good."))
 
         assert response.status_code == 200
         assert response.headers["content-type"] == "application/json"
         found = response.json()["predictions"]
         assert found[0]["logits"] == pytest.approx(found[-1]["logits"], abs=1e-6)
         kinds = [each["error"]["type"] for each in found[1:-1]]
-        assert kinds == ["blank_text", "invalid_review", "invalid_review", "text_too_long"]
+        assert kinds == ["blank_text", "invalid_review", "blank_text", "invalid_review"]
 
-    @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"reviews": [NaN]}', b"[1]", b'{"reviews": []}'])
+    @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"reviews": NaN}', b"[1]", b'{"reviews": []}'])
     def test_a_malformed_body_is_400(self, torchserve: Any, client: httpx.Client, served: Release, body: bytes) -> None:
         response = predict(torchserve, client, served, body)
         assert response.status_code == 400
@@ -145,7 +148,7 @@ class TestProtocol:
 
     def test_another_content_type_is_400(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         url = f"{torchserve.inference}/predictions/{NAME}/{served.manifest.version}"
-        assert client.post(url, data={"text": "Good."}).status_code == 400
+        assert client.post(url, data={"review_body": "Good."}).status_code == 400
 
     def test_a_body_over_the_limit_is_413(self, torchserve: Any, client: httpx.Client, served: Release) -> None:
         assert predict(torchserve, client, served, reviews("x" * 5_000_000)).status_code == 413

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from contracts.errors import ModelError
-from training.model.bert import BertClassifier, BertConfig, load_safetensors, save_safetensors
+from training.model.bert import BertClassifier, load_safetensors, save_safetensors
+from training.model.bert_config import BertConfig
 
 TINY = BertConfig(
     vocab_size=64,

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from contracts.release.default_store import STORE_VARIABLE
 from contracts.store.urls import open_store
 from training import cli
+from training.judge import release
 from training.pipeline import runner
-from training.stages import evaluate
 
 
 def facts(store: str, production: bool) -> dict[str, dict[str, Any]]:
@@ -48,7 +48,7 @@ def test_rows_that_cannot_be_judged_are_said(monkeypatch: pytest.MonkeyPatch) ->
     skipped = {"rows": 10, "reasons": {"bad_star_rating": 4, "empty_body": 7}, "too_many_tokens": 3}
     metrics = dict.fromkeys(("accuracy", "mae", "within_one", "macro_f1", "qwk", "ece"), 0.5)
     result = {"n": 2987, "version": "v1", "skipped": skipped} | metrics
-    monkeypatch.setattr(evaluate, "evaluate_release", lambda *_: result)
+    monkeypatch.setattr(release, "evaluate_release", lambda *_: result)
     for form in ([], ["--json"]):
         done = CliRunner().invoke(cli.app, ["evaluate", "--data", "reviews.tsv", *form])
         assert done.exit_code == 0

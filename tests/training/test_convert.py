@@ -14,14 +14,14 @@ import safetensors.numpy
 
 from contracts.errors import GateError, ModelError
 from contracts.review import segments
-from contracts.tokens import Encoded
+from training.data.arrays import Floats
 from training.data.labelled import prepared_encoder
-from training.judge.metrics import Floats
+from training.data.tokens import TokenRows
 from training.model.hard_texts import hard_texts
-from training.model.reference import Predictor
+from training.model.parity import Parity, tensorflow_logits
+from training.model.reference import ReferenceModel
 from training.running.stage import execute
 from training.stages import convert
-from training.stages.convert import Parity
 
 from . import tiny
 from .recorder import Recorder
@@ -30,17 +30,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def encoded(tiny_inputs: dict[str, Path]) -> list[Encoded]:
+def encoded(tiny_inputs: dict[str, Path]) -> TokenRows:
     texts = [segments(r.review_body, r.review_headline, r.product_category) for r in hard_texts()]
-    return prepared_encoder(tiny_inputs["prepare"]).encode(texts)
+    return TokenRows.of(prepared_encoder(tiny_inputs["prepare"]).encode(texts))
 
 
 @pytest.fixture(scope="module")
-def expected(tiny_inputs: dict[str, Path], encoded: list[Encoded]) -> Floats:
+def expected(tiny_inputs: dict[str, Path], encoded: TokenRows) -> Floats:
     """What TensorFlow answers."""
     from training.model.bert import load_safetensors
 
-    return convert.tensorflow_logits(load_safetensors(tiny_inputs["train"] / "model"), encoded)
+    return tensorflow_logits(load_safetensors(tiny_inputs["train"] / "model"), encoded)
 
 
 def test_a_bert_passes_and_its_files_are_whole(tiny_inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -49,11 +49,12 @@ def test_a_bert_passes_and_its_files_are_whole(tiny_inputs: dict[str, Path], tmp
     assert facts["parity_texts"] == facts["parity_agreeing"] >= 500
     assert facts["parity_relative"] < 1e-5
     assert json.loads((tmp_path / "convert" / "parity.json").read_text())["texts"] == facts["parity_texts"]
-    Predictor(tmp_path / "convert")
+    ReferenceModel(tmp_path / "convert")
 
 
 def test_a_distilbert_passes(tiny_inputs: dict[str, Path], tmp_path: Path) -> None:
-    from training.model.bert import BertClassifier, BertConfig, save_safetensors
+    from training.model.bert import BertClassifier, save_safetensors
+    from training.model.bert_config import BertConfig
 
     vocabulary = tiny.tokenizer().get_vocab_size()
     model = BertClassifier(BertConfig(model_type="distilbert", vocab_size=vocabulary, **tiny.SHAPE))
@@ -99,7 +100,7 @@ def nudge_one_weight(weights: dict[str, Any]) -> None:
 def test_a_wrong_conversion_cannot_pass(
     tiny_inputs: dict[str, Path],
     tmp_path: Path,
-    encoded: list[Encoded],
+    encoded: TokenRows,
     expected: Floats,
     damage: Callable[[dict[str, Any]], None],
 ) -> None:
@@ -107,20 +108,20 @@ def test_a_wrong_conversion_cannot_pass(
     weights = safetensors.numpy.load_file(tiny_inputs["convert"] / "model.safetensors")
     damage(weights)
     safetensors.numpy.save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    parity = Parity.of(expected, Predictor(tmp_path).logits(encoded))
+    parity = Parity.of(expected, ReferenceModel(tmp_path).logits(encoded))
     with pytest.raises(GateError, match="does not compute what TensorFlow does"):
         parity.check(convert.Config().tolerance)
 
 
 @pytest.mark.parametrize("changes", [{"layer_norm_eps": 1e-2}, {"num_attention_heads": 8}, {"hidden_act": "gelu_new"}])
 def test_a_wrong_config_cannot_pass(
-    tiny_inputs: dict[str, Path], tmp_path: Path, encoded: list[Encoded], expected: Floats, changes: dict[str, Any]
+    tiny_inputs: dict[str, Path], tmp_path: Path, encoded: TokenRows, expected: Floats, changes: dict[str, Any]
 ) -> None:
     shutil.copy(tiny_inputs["convert"] / "model.safetensors", tmp_path)
     config = json.loads((tiny_inputs["convert"] / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(GateError):
-        Parity.of(expected, Predictor(tmp_path).logits(encoded)).check(convert.Config().tolerance)
+        Parity.of(expected, ReferenceModel(tmp_path).logits(encoded)).check(convert.Config().tolerance)
 
 
 def test_one_changed_star_is_one_too_many() -> None:

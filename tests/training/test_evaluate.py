@@ -14,6 +14,8 @@ import pytest
 from contracts.errors import DataError, GateError
 from training.data.labelled import LabelledReviews
 from training.judge.metrics import paired_difference
+from training.judge.verdict import check_floor, decide
+from training.model.reference import TEST_LOGITS
 from training.running.folder import read_facts
 from training.running.stage import execute
 from training.stages import evaluate
@@ -66,7 +68,7 @@ def test_a_category_cannot_break_the_table(tiny_evaluated: Path) -> None:
 
 
 def test_the_stored_logits_are_those_of_the_test_split(tiny_evaluated: Path, tiny_inputs: dict[str, Path]) -> None:
-    logits = np.load(tiny_evaluated / evaluate.TEST_LOGITS)
+    logits = np.load(tiny_evaluated / TEST_LOGITS)
     test = LabelledReviews.from_split(tiny_inputs["prepare"], "test")
     hits = (logits.argmax(axis=1) + 1 == test.stars).mean()
     assert hits == pytest.approx(read_facts(tiny_evaluated)["metrics"]["accuracy"]["value"])
@@ -118,7 +120,7 @@ def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
 def test_the_verdict_follows_what_is_beyond_chance(
     ours: list[float], theirs: list[float], verdict: str, reason: str
 ) -> None:
-    found = evaluate.decide(compared(ours, theirs))
+    found = decide(compared(ours, theirs))
     assert found.verdict == verdict
     assert reason in found.reason
     assert "against v1" in found.reason
@@ -128,9 +130,9 @@ def test_the_floor_is_passed_only_by_more() -> None:
     def measured(value: float) -> dict[str, dict[str, float]]:
         return {"accuracy": {"value": value, "low": 0, "high": 1}}
 
-    evaluate.check_floor(measured(0.21), measured(0.2), "majority")
+    check_floor(measured(0.21), measured(0.2), "majority")
     with pytest.raises(GateError, match="the tfidf baseline 55.0%"):
-        evaluate.check_floor(measured(0.55), measured(0.55), "tfidf")
+        check_floor(measured(0.55), measured(0.55), "tfidf")
 
 
 @pytest.mark.slow

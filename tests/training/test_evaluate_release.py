@@ -16,9 +16,9 @@ from contracts.errors import DataError, NotFound, ReleaseError, StoreError
 from contracts.release.release import Release
 from contracts.tokens import Truncation
 from training.data.labelled import LabelledReviews, answerable, read_labelled
+from training.judge.release import evaluate_release
 from training.running.stage import execute
 from training.stages import export
-from training.stages.evaluate import evaluate_release
 
 from . import tiny
 from .recorder import Recorder
@@ -159,15 +159,17 @@ def test_an_unknown_or_damaged_release_is_said(store: tuple[str, str, Path], tab
         evaluate_release(str(tmp_path / "nowhere"), [table], store=store[0])
 
 
-def test_reviews_that_the_release_refuses_are_left_out(store: tuple[str, str, Path]) -> None:
+def test_reviews_that_the_release_refuses_are_left_out(
+    store: tuple[str, str, Path], tiny_inputs: dict[str, Path]
+) -> None:
     encoder = Release.open(store[2]).encoder()
     encoder.truncation = Truncation.ERROR
-    reviews = LabelledReviews.of(tiny.reviews(3, seed=9))
+    reviews = LabelledReviews.from_split(tiny_inputs["prepare"], "test")
     long = reviews.segments[1]._replace(second="box " * 500)
-    rows, encoded, unread = answerable(encoder, [reviews.segments[0], long, reviews.segments[2]])
+    rows, tokens, unread = answerable(encoder, [reviews.segments[0], long, reviews.segments[2]])
     assert rows.tolist() == [0, 2]
     assert unread == {"too_many_tokens": 1}
-    assert len(encoded) == 2
+    assert len(tokens) == 2
     assert reviews.take(np.array([2])).segments == [reviews.segments[2]]
 
 

@@ -22,7 +22,9 @@ from contracts.review import segments
 from contracts.store.file_store import FileStore
 from contracts.store.urls import open_store
 from training.data.labelled import LabelledReviews
-from training.model.reference import Predictor
+from training.data.tokens import TokenRows
+from training.model.reference import ReferenceModel
+from training.package.rounding import cast_weights, compare
 from training.running.stage import execute
 from training.stages import evaluate, export
 
@@ -79,7 +81,7 @@ def test_weights_are_halved_and_answer_the_golden_cases(exported: tuple[Path, Pa
     golden = release.golden()
     assert len(golden.cases) == 12
     texts = [segments(case.text, case.title, case.category) for case in golden.cases]
-    found = Predictor(release.folder).logits(release.encoder().encode(texts))
+    found = ReferenceModel(release.folder).logits(TokenRows.of(release.encoder().encode(texts)))
     assert np.abs(found - np.array([case.logits for case in golden.cases])).max() < 1e-4
 
 
@@ -234,17 +236,17 @@ def test_too_many_changed_predictions_are_refused_and_one_never_is() -> None:
     full = np.eye(5)[np.arange(1000) % 5]
     rounded = full.copy()
     rounded[0] = full[1]
-    assert export.compare(full, rounded)["changed_predictions"] == 1
+    assert compare(full, rounded)["changed_predictions"] == 1
     rounded[1] = full[2]
     with pytest.raises(GateError, match="changes 2 of 1000 predictions"):
-        export.compare(full, rounded)
-    assert export.compare(full[:10], np.vstack([full[1:2], full[1:10]]))["changed_predictions"] == 1
+        compare(full, rounded)
+    assert compare(full[:10], np.vstack([full[1:2], full[1:10]]))["changed_predictions"] == 1
 
 
 def test_weights_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"w": np.array([1e6], dtype=np.float32)}, tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match="weights_dtype float32"):
-        export.cast_weights(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "float16")
+        cast_weights(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "float16")
     assert not (tmp_path / "b.safetensors").exists()
 
 

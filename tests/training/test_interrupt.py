@@ -17,13 +17,12 @@ from typer.testing import CliRunner
 
 from contracts.stages import StageConfig
 from training import cli
-from training.pipeline import runner
-from training.running import interrupt, stage
+from training.judge import release
+from training.pipeline import entry, runner
+from training.running import interrupt
 from training.running.interrupt import STOPPING, check, interruptible
-from training.running.stage import Reporter, execute
-from training.stages import evaluate
-
-from .recorder import Recorder
+from training.running.reporting import Reporter, StageReporter
+from training.running.stage import execute
 
 LIBRARY = """
 import signal
@@ -68,12 +67,12 @@ def test_every_command_ends_with_one_sentence_and_130(
 ) -> None:
     monkeypatch.setenv("STARS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(runner, "run", library)
-    monkeypatch.setattr(evaluate, "evaluate_release", library)
+    monkeypatch.setattr(release, "evaluate_release", library)
     asked = ["--data", "reviews.tsv", "--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
 
-    def main(entry: Callable[[], int], *arguments: str) -> tuple[int, str]:
+    def main(command: Callable[[], int], *arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["python -m training", *arguments])
-        return entry(), capfd.readouterr().err
+        return command(), capfd.readouterr().err
 
     def stars(*arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(cli.app, list(arguments))
@@ -84,7 +83,7 @@ def test_every_command_ends_with_one_sentence_and_130(
         stars("pipeline", "run", *asked),
         stars("evaluate", "--data", "reviews.tsv"),
         main(runner.main, *asked),
-        main(lambda: stage.main(made), "--output", str(tmp_path / "out")),
+        main(lambda: entry.main(made), "--output", str(tmp_path / "out")),
     ):
         assert code == 130
         assert "interrupted" in err
@@ -102,7 +101,7 @@ def test_an_interrupt_that_a_library_loses_ends_the_stage_at_its_next_word(tmp_p
     heard = interrupt._asked
     lossy = SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=StageConfig, run=run)
     with pytest.raises(KeyboardInterrupt), interruptible(lambda _: None):
-        execute(lossy, StageConfig(), {}, tmp_path / "out", Recorder())
+        execute(lossy, StageConfig(), {}, tmp_path / "out", StageReporter("copy", []))
     check()
 
 

@@ -11,21 +11,22 @@ import pytest
 from contracts.errors import ConfigError
 from training.pipeline import runner
 from training.pipeline.runner import Run, rows_used, tidy
+from training.running.reporting import Listener
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "reviews.tsv"
 
 
-class Watcher:
-    """An observer that remembers."""
+class Watcher(Listener):
+    """It remembers."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.lines: list[str] = []
 
-    def stage(self, name: str) -> None:
-        self.stages.append(name)
+    def stage(self, stage: str) -> None:
+        self.stages.append(stage)
 
-    def progress(self, _name: str, _overall: float, _fraction: float, message: str) -> None:
+    def progress(self, stage: str, overall: float, message: str) -> None:
         self.lines.append(message)
 
     def log(self, message: str) -> None:

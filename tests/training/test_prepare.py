@@ -10,12 +10,18 @@ import pytest
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from contracts.errors import DataError
+from contracts import review as contract
+from contracts.errors import DataError, ReviewError
 from contracts.review import Segments, segments
+from contracts.stages import PrepareConfig
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
-from training.data.reading import read_reviews
+from training.data.labelled import LabelledReviews, prepared_encoder
+from training.data.reading import HEADER, parse_line
+from training.data.rows import MAPPED_SCHEMA, prepare_lines
 from training.data.spark import spark_session
-from training.data.splits import read_split
+from training.data.splits import SPLITS, read_split
+from training.data.splitting import flag_duplicates, most_of_a_star
+from training.data.tokens import TokenRows
 from training.model import base_model
 from training.running.folder import read_facts
 from training.running.stage import execute
@@ -64,7 +70,7 @@ def test_the_quarantine_holds_the_raw_lines(prepared: Path) -> None:
 
 def test_splits_are_balanced_and_share_no_text(prepared: Path) -> None:
     texts: dict[tuple[str, str], str] = {}
-    for split in prepare.SPLITS:
+    for split in SPLITS:
         table = read_split(prepared, split)
         stars = collections.Counter(table["star_rating"].to_pylist())
         assert set(stars) == {1, 2, 3, 4, 5}
@@ -75,16 +81,18 @@ def test_splits_are_balanced_and_share_no_text(prepared: Path) -> None:
 
 def test_training_sees_what_serving_sees(prepared: Path) -> None:
     encoder = ReviewEncoder(prepared / "tokenizer.json", 128, Truncation.HEAD_TAIL)
-    reviews = {review.review_id: review for review, _ in read_reviews(EXAMPLES) if review}
+    lines = [line.decode(errors="replace") for line in EXAMPLES.read_bytes().split(b"\n")]
+    raw = [dict(zip(HEADER.split("\t"), line.split("\t"), strict=True)) for line in lines if parse_line(line)[0]]
+    reviews = {cells["review_id"]: cells for cells in raw}
     seen = 0
-    for split in prepare.SPLITS:
+    for split in SPLITS:
         for entry in read_split(prepared, split).to_pylist():
             review = reviews[entry["review_id"]]
             ids = {
-                category: encoder.encode([segments(review.review_body, review.review_headline, category)])[0]
-                for category in ("", review.product_category)
+                category: encoder.encode([segments(review["review_body"], review["review_headline"], category)])[0]
+                for category in ("", review["product_category"])
             }
-            expected = ids[review.product_category]
+            expected = ids[review["product_category"]]
             if split == "train" and entry["input_ids"] == ids[""].input_ids:
                 expected = ids[""]  # the share of reviews that lose their category on purpose
                 seen += 1
@@ -99,7 +107,7 @@ def test_the_result_does_not_depend_on_how_the_work_is_cut(tmp_path: Path, prepa
         (tmp_path / f"{part}.tsv").write_bytes(b"\n".join([header, *lines[part::3]]) + b"\n")
     outputs = tmp_path / "prepare"
     execute(prepare, prepare.Config(), {"data": tmp_path}, outputs, Recorder())
-    for split in prepare.SPLITS:
+    for split in SPLITS:
         once, again = (set(read_split(folder, split)["review_id"].to_pylist()) for folder in (prepared, outputs))
         assert once == again
 
@@ -113,10 +121,10 @@ def test_bad_rows_do_not_all_meet_in_one_task(tmp_path: Path) -> None:
     with spark_session("apart", tmp_path, tmp_path / "spark.log") as spark:
         spark.conf.set("spark.sql.adaptive.enabled", "false")  # it would join tasks as small as these
         spark.conf.set("spark.sql.shuffle.partitions", "4")
-        schema = from_arrow_schema(prepare.MAPPED_SCHEMA)
-        made = [{**dict.fromkeys(schema.names), **each} for each in prepare.prepare_lines(good + bad, encoder, config)]
+        schema = from_arrow_schema(MAPPED_SCHEMA)
+        made = [{**dict.fromkeys(schema.names), **each} for each in prepare_lines(good + bad, encoder, config)]
         rows = spark.createDataFrame([tuple(each[name] for name in schema.names) for each in made], schema)
-        flagged = prepare.flag_duplicates(rows.repartition(8))
+        flagged = flag_duplicates(rows.repartition(8))
         found = flagged.select(f.spark_partition_id().alias("task"), "reasons", "line").collect()
     again = [bytes(each["line"]) for each in found if each["reasons"] == ["duplicate_review_id"]]
     assert sorted(again) == sorted(good[1::2])
@@ -126,21 +134,54 @@ def test_bad_rows_do_not_all_meet_in_one_task(tmp_path: Path) -> None:
         assert max(tasks.values()) < 800
 
 
-@pytest.mark.parametrize("broken", ["clean", "segments"])
+def test_stored_tokens_are_those_of_encoding_anew(prepared: Path) -> None:
+    for split in SPLITS:
+        anew = TokenRows.of(prepared_encoder(prepared).encode(LabelledReviews.from_split(prepared, split).segments))
+        for stored, encoded in zip(vars(TokenRows.stored(prepared, split)).values(), vars(anew).values(), strict=True):
+            assert (stored == encoded).all()
+
+
+def test_a_row_is_cleaned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned: list[str] = []
+
+    def clean(text: str) -> str:
+        cleaned.append(text)
+        return works(text)
+
+    works = contract.clean
+    monkeypatch.setattr(contract, "clean", clean)
+    config = PrepareConfig(category_dropout=0.99)
+    encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
+    texts = {"review_headline": "A <br/>headline", "review_body": "A &amp; B", "product_category": "Gift_Card"}
+    (made,) = prepare_lines([row(**texts).encode()], encoder, config)
+    assert made["second"] == "A & B"
+    assert sorted(cleaned) == ["A &amp; B", "A <br/>headline", "Gift Card"]
+
+
+def test_the_rarest_star_and_the_limit_bound_a_split() -> None:
+    counts = {1: 40, 2: 10, 3: 30, 4: 50, 5: 90}
+    config = PrepareConfig(max_ratio=2.5)
+    assert [most_of_a_star(split, counts, config) for split in SPLITS] == [25, 10, 10]
+    assert most_of_a_star("test", counts, PrepareConfig(balance_evaluation=False)) >= 90
+    assert [most_of_a_star(split, counts, PrepareConfig(limit=100)) for split in SPLITS] == [10, 2, 2]
+    assert most_of_a_star("test", counts, PrepareConfig(limit=1)) == 1
+
+
+@pytest.mark.parametrize("broken", ["clean", "names_the_star"])
 def test_a_mistake_of_ours_over_one_row_is_its_reason(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     """Fault 1: no exception over one review, whatever it is, may reach its neighbours."""
     config = prepare.Config()
     encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
-    works = getattr(prepare, broken)
+    works = getattr(contract, broken)
 
-    def fails(text: str, *others: str) -> object:
+    def fails(text: str) -> object:
         if "poison" in text:
             raise ZeroDivisionError(text)
-        return works(text, *others)
+        return works(text)
 
-    monkeypatch.setattr(prepare, broken, fails)
-    lines = [row(review_id=f"R{i}", review_body=text).encode() for i, text in enumerate(["One.", "poison", "Two."])]
-    rows = prepare.prepare_lines(lines, encoder, config)
+    monkeypatch.setattr(contract, broken, fails)
+    lines = [row(review_id=f"R{i}", review_headline=text).encode() for i, text in enumerate(["One.", "poison", "Two."])]
+    rows = prepare_lines(lines, encoder, config)
     assert [each["reasons"] for each in rows] == [[], ["review_failed"], []]
     assert rows[1].keys() == {"line", "reasons"}
     assert rows[0]["input_ids"] and rows[2]["input_ids"]
@@ -149,16 +190,16 @@ def test_a_mistake_of_ours_over_one_row_is_its_reason(monkeypatch: pytest.Monkey
 def test_the_encoder_may_fail_over_one_row_too(monkeypatch: pytest.MonkeyPatch) -> None:
     config = prepare.Config()
     encoder = ReviewEncoder(base_model.locate("minilm") / "tokenizer.json", config.token_limit, config.truncation)
-    encode = encoder.encode
+    encode = encoder._encode
 
-    def fails(reviews: list[Segments]) -> list[Encoded]:
+    def fails(reviews: list[Segments]) -> list[Encoded | ReviewError]:
         if any("poison" in review.second for review in reviews):
             raise ZeroDivisionError
         return encode(reviews)
 
-    monkeypatch.setattr(encoder, "encode", fails)
+    monkeypatch.setattr(encoder, "_encode", fails)
     lines = [row(review_id=f"R{i}", review_body=text).encode() for i, text in enumerate(["One.", "poison", "Two."])]
-    rows = prepare.prepare_lines(lines, encoder, config)
+    rows = prepare_lines(lines, encoder, config)
     assert [each["reasons"] for each in rows] == [[], ["review_failed"], []]
     assert rows[0]["input_ids"] and rows[2]["input_ids"]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from contracts import review as contract
 from contracts.errors import DataError
-from contracts.review import Segments
-from training.data import labelled, reading
 from training.data.labelled import read_labelled
 from training.data.reading import HEADER, find_files, inspect, parse_line, read_reviews
 
@@ -35,7 +34,8 @@ def test_a_good_line_becomes_a_review() -> None:
     review, reasons = parse_line(row())
     assert reasons == []
     assert review is not None
-    assert (review.star_rating, review.review_headline, review.product_category) == (4, "Handy", "Gift_Card")
+    assert (review.review_id, review.star_rating, review.product_category) == ("R1", 4, "Gift_Card")
+    assert review.text == ("Arrived at once and worked.", "Handy", "Gift Card")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_mistake_of_ours_over_one_line_is_its_reason(
             raise ZeroDivisionError(text)
         return text
 
-    monkeypatch.setattr(reading, "clean", fails)
+    monkeypatch.setattr(contract, "clean", fails)
     file = write(tmp_path / "a.tsv", row(), row(review_body="poison"), row(review_id="R2"))
     assert [reasons for _, reasons in read_reviews(file)] == [[], ["review_failed"], []]
     assert "ZeroDivisionError" in caplog.text and "poison" not in caplog.text
@@ -117,12 +117,12 @@ def test_a_mistake_of_ours_over_one_line_is_its_reason(
 
 
 def test_a_mistake_of_ours_over_one_headline_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(body: str, headline: str, category: str) -> Segments:
+    def fails(headline: str) -> bool:
         if headline == "poison":
             raise ZeroDivisionError
-        return Segments(headline, body)
+        return False
 
-    monkeypatch.setattr(labelled, "segments", fails)
+    monkeypatch.setattr(contract, "names_the_star", fails)
     file = write(tmp_path / "a.tsv", row(), row(review_headline="poison"), row(review_id="R2"))
     reviews, skipped = read_labelled([file])
     assert (len(reviews), skipped.reasons) == (2, {"review_failed": 1})
@@ -144,7 +144,7 @@ def test_judging_needs_two_columns_in_any_order(tmp_path: Path) -> None:
     file = tmp_path / "a.tsv"
     file.write_bytes("\ufeffreview_body\tstar_rating\r\nFine\t3\r\n\t4\r\n".encode())
     reviews = [review for review, _ in read_reviews(file)]
-    assert [review and (review.review_body, review.star_rating) for review in reviews] == [("Fine", 3), None]
+    assert [review and (review.text.body, review.star_rating) for review in reviews] == [("Fine", 3), None]
     file.write_text("review_body\tstars\nFine\t3\n")
     with pytest.raises(DataError, match="star_rating"):
         read_reviews(file)

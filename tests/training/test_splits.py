@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from training.data.splits import TokenRows, plan_epoch
+from contracts.tokens import Encoded
+from training.data.examples import plan_epoch
+from training.data.tokens import TokenRows
 
 ROWS = TokenRows.from_table(
     pa.table(
@@ -22,6 +24,18 @@ def test_a_batch_is_padded_to_a_multiple_and_keeps_order() -> None:
     assert ids.tolist() == [[101, 102, 9, 102, 0, 0, 0, 0], [101, 7, 102, 8, 102, 0, 0, 0]]
     assert types.tolist() == [[0, 0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0, 0, 0]]
     assert ids.dtype == types.dtype == np.int32
+
+
+def test_what_an_encoder_answers_is_padded_as_what_was_stored() -> None:
+    rows = TokenRows.of([Encoded([101, 7, 102, 8, 102], 3, False), Encoded([101, 102, 9, 102], 2, True)])
+    assert [array.tolist() for array in rows.batch(np.array([0, 1]), multiple=1)] == [
+        [[101, 7, 102, 8, 102], [101, 102, 9, 102, 0]],
+        [[0, 0, 0, 1, 1], [0, 0, 1, 1, 0]],
+    ]
+    for made, stored in zip(vars(rows).values(), vars(ROWS).values(), strict=True):
+        assert (made == stored).all()
+        assert made.dtype == stored.dtype
+    assert (len(rows), len(TokenRows.of([]))) == (2, 0)
 
 
 def test_pad_to_is_a_least_width() -> None:

@@ -17,7 +17,8 @@ from contracts.errors import ConfigError, MachineError
 from contracts.stages import StageConfig
 from training.running import stage
 from training.running.folder import read_facts
-from training.running.stage import Reporter, code_fingerprint, execute, load_config
+from training.running.reporting import Reporter
+from training.running.stage import code_fingerprint, execute, load_config
 
 from .recorder import Recorder
 

@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
+from mlflow import MlflowClient
 
 from contracts.errors import DataError, GateError
+from training.data.splits import SPLIT_SCHEMA
 from training.model import base_model
 from training.running.folder import read_facts
+from training.running.reporting import StageReporter
 from training.running.stage import execute
 from training.stages import train
-from training.stages.prepare import SPLIT_SCHEMA
+from training.tracking.curves import EXPERIMENT, Curves
 
 from .recorder import Recorder
 from .test_bert import write_checkpoint
@@ -83,7 +86,8 @@ class Interrupter(Recorder):
 @pytest.fixture(scope="module")
 def trained(inputs: dict[str, Path], base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("trained") / "train"
-    execute(train, config(), inputs, outputs, Recorder())
+    with Curves(config(), outputs) as curves:
+        execute(train, config(), inputs, outputs, StageReporter("train", [curves]))
     return outputs
 
 
@@ -92,7 +96,17 @@ def test_it_learns_and_says_so(trained: Path) -> None:
     assert facts["steps"] == 2 * STEPS
     assert facts["best_validation_accuracy"] > 0.9
     assert facts["validation"][-1]["mae"] < 0.2
-    assert (trained / "mlflow.db").stat().st_size > 0
+
+
+def test_its_curves_are_in_mlflow(trained: Path) -> None:
+    client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
+    [run] = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["epochs"] == "2.0"
+    accuracy = client.get_metric_history(run.info.run_id, "validation_accuracy")
+    assert [point.step for point in accuracy] == [STEPS, 2 * STEPS]
+    assert accuracy[-1].value == pytest.approx(read_facts(trained)["validation"][-1]["accuracy"], abs=1e-4)
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [50, 60, 100, 120]
 
 
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
@@ -183,7 +197,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from training.stages import train
-from training.running.stage import StderrReporter, execute
+from training.running.reporting import PlainLines, StageReporter
+from training.running.reporting import StageReporter
+from training.running.stage import execute
 replace = Path.replace
 def killed(self, target):
     if target.name == sys.argv[4] and target.parent.name == sys.argv[5]:
@@ -191,7 +207,7 @@ def killed(self, target):
     return replace(self, target)
 Path.replace = killed
 execute(train, train.Config.model_validate_json(sys.argv[1]), {"prepare": Path(sys.argv[2])}, Path(sys.argv[3]),
-        StderrReporter())
+        StageReporter("train", [PlainLines()]))
 """
 
 

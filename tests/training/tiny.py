@@ -18,10 +18,12 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
-from training.data.labelled import LabelledReviews, prepared_encoder
-from training.model.reference import pad
+from training.data.labelled import LabelledReviews
+from training.data.splits import SPLIT_SCHEMA
+from training.data.tokens import TokenRows
 from training.running.folder import FACTS
-from training.stages.prepare import SPLIT_SCHEMA, Config
+from training.running.stage import file_sha256
+from training.stages.prepare import Config
 
 EPOCHS = 10
 BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
@@ -107,6 +109,7 @@ def write_prepare(folder: Path) -> Path:
         reasons={"bad_star_rating": 3, "empty_body": 2},
         sources=[{"file": "made_up.tsv", "sha256": "0" * 64, "rows": 705}],
         dataset_sha256="1" * 64,
+        tokenizer_sha256=file_sha256(folder / "tokenizer.json"),
         base_model={"name": "minilm", "description": BASE_MODEL, "sha256": {"model.safetensors": "2" * 64}},
     )
     return folder
@@ -122,13 +125,13 @@ def write_train(folder: Path, prepare: Path) -> Path:
     settings |= {"id2label": {i: str(i + 1) for i in range(5)}, "label2id": {str(i + 1): i for i in range(5)}}
     config = BertConfig(vocab_size=tokenizer().get_vocab_size(), **settings)
     model = BertForSequenceClassification(config)
-    train = LabelledReviews.from_split(prepare, "train")
-    encoded = prepared_encoder(prepare).encode(train.segments)
+    stars, tokens = LabelledReviews.from_split(prepare, "train").stars, TokenRows.stored(prepare, "train")
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(EPOCHS):
-        for start in range(0, len(train), 20):
-            ids, types = (torch.from_numpy(each) for each in pad(encoded[start : start + 20]))
-            labels = torch.from_numpy(train.stars[start : start + 20] - 1)
+        for start in range(0, len(tokens), 20):
+            rows = np.arange(start, start + 20)
+            ids, types = (torch.from_numpy(array) for array in tokens.batch(rows, multiple=1))
+            labels = torch.from_numpy(stars[rows] - 1)
             loss = model(input_ids=ids, token_type_ids=types, attention_mask=(ids != 0).long(), labels=labels).loss
             optimizer.zero_grad()
             loss.backward()

@@ -12,11 +12,12 @@ import numpy as np
 
 from contracts.errors import DataError, ReviewError
 from contracts.isolation import alone
-from contracts.review import Review, Segments, segments
+from contracts.review import Cleaned, Segments
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
-from training.data.reading import find_files, read_reviews
+from training.data.arrays import Ints
+from training.data.reading import LabelledReview, find_files, read_reviews
 from training.data.splits import read_split
-from training.judge.metrics import Ints
+from training.data.tokens import TokenRows
 from training.running.folder import read_facts
 
 
@@ -47,12 +48,8 @@ class LabelledReviews:
         )
 
     @classmethod
-    def of(cls, reviews: Sequence[Review]) -> LabelledReviews:
-        """Reviews that all have a star."""
-        return cls._of(reviews, [_text(review) for review in reviews])
-
-    @classmethod
-    def _of(cls, reviews: Sequence[Review], texts: list[Segments]) -> LabelledReviews:
+    def of(cls, reviews: Sequence[LabelledReview], texts: list[Segments]) -> LabelledReviews:
+        """Reviews with their text for the model."""
         return cls(
             texts,
             np.array([review.star_rating for review in reviews], dtype=np.int64),
@@ -63,20 +60,13 @@ class LabelledReviews:
     @classmethod
     def from_split(cls, prepare: Path, split: str) -> LabelledReviews:
         """A split of a finished prepare stage. Raises DataError when it is missing or empty."""
-        columns = ["star_rating", "product_category", "body_words", "first", "second"]
-        table = read_split(prepare, split, columns)
-        if len(table) == 0:
-            raise DataError(f"the {split} split in {prepare} is empty: prepare more data")
+        table = read_split(prepare, split, ["star_rating", "product_category", "body_words", "first", "second"])
         return cls(
             [Segments(*pair) for pair in zip(table["first"].to_pylist(), table["second"].to_pylist(), strict=True)],
             table["star_rating"].to_numpy().astype(np.int64),
             table["product_category"].to_pylist(),
             table["body_words"].to_numpy().astype(np.int64),
         )
-
-
-def _text(review: Review) -> Segments:
-    return segments(review.review_body, review.review_headline, review.product_category)
 
 
 @dataclass(frozen=True)
@@ -92,12 +82,12 @@ def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[Labe
 
     Raises DataError for a file that is missing, damaged or without the needed columns, and when no row is good.
     """
-    kept: list[Review] = []
+    kept: list[LabelledReview] = []
     texts: list[Segments] = []
     bad: list[list[str]] = []
     try:
         for review, reasons in chain.from_iterable(read_reviews(path) for path in find_files(paths)):
-            text = alone(_text, review) if review else None
+            text = alone(Cleaned.segments, review.text) if review else None
             if review is None or text is None:
                 bad.append(reasons)
             elif isinstance(text, ReviewError):
@@ -111,29 +101,23 @@ def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[Labe
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
     skipped = Skipped(len(bad), dict(sorted(Counter(chain.from_iterable(bad)).items())))
     if not kept:
-        found = ", ".join(f"{count} {reason}" for reason, count in skipped.reasons.items()) or "no rows"
-        raise DataError(f"no row can be judged ({found}): bring rows with a text and a star from 1 to 5")
-    return LabelledReviews._of(kept, texts), skipped
+        reasons_found = ", ".join(f"{count} {reason}" for reason, count in skipped.reasons.items()) or "no rows"
+        raise DataError(f"no row can be judged ({reasons_found}): bring rows with a text and a star from 1 to 5")
+    return LabelledReviews.of(kept, texts), skipped
 
 
-def encode(encoder: ReviewEncoder, texts: Sequence[Segments]) -> list[Encoded | ReviewError]:
-    """Each text's tokens, or why it has none: over the limit under Truncation.ERROR, or a mistake of ours."""
-    if encoder.truncation is not Truncation.ERROR:
-        together = alone(encoder.encode, texts)
-        if not isinstance(together, ReviewError):
-            return list(together)
-    return [alone(lambda text: encoder.encode([text])[0], text) for text in texts]
-
-
-def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, list[Encoded], dict[str, int]]:
+def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, TokenRows, dict[str, int]]:
     """The numbers of the texts that the encoder takes, their tokens, and how many of the others there are by reason."""
-    found = encode(encoder, texts)
-    taken = {row: each for row, each in enumerate(found) if isinstance(each, Encoded)}
-    others = Counter(each.kind for each in found if isinstance(each, ReviewError))
-    return np.array([*taken], dtype=np.int64), [*taken.values()], dict(others)
+    answers = encoder.encode_each(texts)
+    taken = {row: answer for row, answer in enumerate(answers) if isinstance(answer, Encoded)}
+    refused = Counter(answer.kind for answer in answers if isinstance(answer, ReviewError))
+    return np.array([*taken], dtype=np.int64), TokenRows.of([*taken.values()]), dict(refused)
 
 
 def prepared_encoder(prepare: Path) -> ReviewEncoder:
-    """The tokenizer, token limit and truncation policy that a finished prepare stage used."""
+    """The tokenizer, token limit and truncation policy that a finished prepare stage used.
+
+    For other texts than its own: those are stored with their tokens, `TokenRows.stored`.
+    """
     config = read_facts(prepare)["config"]
     return ReviewEncoder(prepare / "tokenizer.json", config["token_limit"], Truncation(config["truncation"]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from contracts.errors import DataError, ReviewError
 from contracts.isolation import alone
-from contracts.review import STARS, TSV_COLUMNS, Review, clean
+from contracts.review import STARS, TSV_COLUMNS, Cleaned
 
 HEADER = "\t".join(TSV_COLUMNS)
 HEADER_LINE = "header_line"
@@ -33,7 +33,17 @@ class SourceFile:
     headers: tuple[bytes, ...] = ()
 
 
-def parse_line(line: str, at: Mapping[str, int] = _AT) -> tuple[Review | None, list[str]]:
+@dataclass(frozen=True, slots=True)
+class LabelledReview:
+    """A good row: its true stars, and its text, cleaned here and nowhere after. The category is as the file has it."""
+
+    review_id: str
+    product_category: str
+    star_rating: int
+    text: Cleaned
+
+
+def parse_line(line: str, at: Mapping[str, int] = _AT) -> tuple[LabelledReview | None, list[str]]:
     """A TSV line as a review, or None and every reason why not.
 
     `line` has no line end; bytes that are not UTF-8 stand in it as U+FFFD. `at` says which column stands where;
@@ -47,28 +57,20 @@ def parse_line(line: str, at: Mapping[str, int] = _AT) -> tuple[Review | None, l
     cells = line.rstrip("\r").split("\t")
     if len(cells) != len(at):
         return None, [*reasons, "too_few_columns" if len(cells) < len(at) else "too_many_columns"]
-    star = cells[at["star_rating"]].strip()
+    cell = {name: cells[column] for name, column in at.items()}
+    star, category = cell["star_rating"].strip(), cell.get("product_category", "")
+    text = Cleaned.of(cell["review_body"], cell.get("review_headline", ""), category)
     if star not in {str(s) for s in STARS}:
         reasons.append("bad_star_rating" if star else "empty_star_rating")
-    if not clean(cells[at["review_body"]]):
+    if not text.body:
         reasons.append("empty_body")
-    if "review_id" in at and not cells[at["review_id"]].strip():
+    review_id = cell.get("review_id", "").strip()
+    if "review_id" in at and not review_id:
         reasons.append("empty_review_id")
-    if reasons:
-        return None, reasons
-    return (
-        Review(
-            review_body=cells[at["review_body"]],
-            review_headline=cells[at["review_headline"]] if "review_headline" in at else "",
-            product_category=cells[at["product_category"]] if "product_category" in at else "",
-            star_rating=int(star),
-            review_id=cells[at["review_id"]].strip() if "review_id" in at else "",
-        ),
-        [],
-    )
+    return (None, reasons) if reasons else (LabelledReview(review_id, category, int(star), text), [])
 
 
-def parse_bytes(line: bytes, at: Mapping[str, int] = _AT) -> tuple[Review | None, list[str]]:
+def parse_bytes(line: bytes, at: Mapping[str, int] = _AT) -> tuple[LabelledReview | None, list[str]]:
     """`parse_line` for a line as it lies on disk. Where that fails, which is a mistake of ours, it is a reason too."""
     parsed = alone(lambda text: parse_line(text, at), line.decode("utf-8", "replace"))
     return (None, [parsed.kind]) if isinstance(parsed, ReviewError) else parsed
@@ -86,20 +88,20 @@ def is_header(line: bytes) -> bool:
 
 def find_files(data: Sequence[Path]) -> list[Path]:
     """The .tsv and .tsv.gz files named, or in the folders named, without repeats. Raises DataError for none."""
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in data:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.name.endswith((".tsv", ".tsv.gz")))
             if not inside:
                 raise DataError(f"the folder {path} holds no .tsv or .tsv.gz file")
-            found |= dict.fromkeys(p.resolve() for p in inside)
+            files |= dict.fromkeys(p.resolve() for p in inside)
         elif path.is_file():
-            found[path.resolve()] = None
+            files[path.resolve()] = None
         else:
             raise DataError(f"there is no file {path}: check the path")
-    if not found:
+    if not files:
         raise DataError("no data: name at least one .tsv or .tsv.gz file")
-    return list(found)
+    return list(files)
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:
@@ -143,7 +145,7 @@ def inspect(path: Path) -> SourceFile:
         return SourceFile(path, hashlib.file_digest(file, "sha256").hexdigest(), count, tuple(headers))
 
 
-def read_reviews(path: Path) -> Iterator[tuple[Review | None, list[str]]]:
+def read_reviews(path: Path) -> Iterator[tuple[LabelledReview | None, list[str]]]:
     """Every line after the header as `parse_line` answers it, without Spark: for judging a release on a file.
 
     The columns may stand in any order; star_rating and review_body are needed, the others used where they are. A line

@@ -8,10 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from contracts.review import STARS
-from training.judge.metrics import Floats, Ints
+from training.data.arrays import Floats, Ints
+from training.data.labelled import LabelledReviews
+from training.judge.metrics import Interval, measure
 
 MAX_FEATURES = 200_000
 ITERATIONS = 60
+
+
+def judge_baselines(train: LabelledReviews, test: LabelledReviews) -> dict[str, dict[str, Interval]]:
+    """The metrics of both on the test split, by name."""
+    return {
+        "majority": measure(test.stars, majority(train.stars, len(test))),
+        "tfidf": measure(test.stars, tfidf(train.texts, train.stars, test.texts)),
+    }
 
 
 def majority(train_stars: Ints, rows: int) -> Floats:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.judge.metrics import Floats, Ints
+from training.data.arrays import Floats, Ints
 
 SHARPEST, FLATTEST = 0.05, 20.0
 """The temperatures that are searched. At either end the validation split is too small or too easy to say more."""

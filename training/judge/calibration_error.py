@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from training.data.arrays import Floats
 
 BINS = 15
 DRAWS = 2000

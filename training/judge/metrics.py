@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.review import STARS
+from training.data.arrays import Floats, Ints
 from training.judge.calibration_error import Bins, calibration_error
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Interval = dict[str, float]
 """{"value": the point estimate, "low", "high": the bounds of the 95 % interval}: as reports and manifests hold it."""
 

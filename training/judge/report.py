@@ -40,8 +40,8 @@ def slices_tables(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         table(
             [SLICE_TITLES[by], "rows", *(COLUMNS[name] for name in columns)],
             [
-                [name, f"{found['n']:,}", *(interval(column, found[column]) for column in columns)]
-                for name, found in groups.items()
+                [name, f"{group['n']:,}", *(interval(column, group[column]) for column in columns)]
+                for name, group in groups.items()
             ],
         )
         for by, groups in slices.items()

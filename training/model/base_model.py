@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError, ModelError
-from contracts.release.manifest import MANIFEST, Manifest
+from contracts.release.files import MANIFEST
+from contracts.release.manifest import Manifest
 from training.running.stage import file_sha256
 
 MINILM = "minilm"

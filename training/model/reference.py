@@ -1,10 +1,10 @@
-"""PyTorch inference over many reviews at once: what evaluation and export judge a model with."""
+"""The reference: PyTorch by way of transformers, in float32. What evaluation and export judge a model with."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,16 @@ import numpy as np
 from contracts.errors import ModelError
 from contracts.review import STARS
 from contracts.stages import BATCH_SIZE
-from contracts.tokens import Encoded
-from training.judge.metrics import Floats, Ints
+from training.data.arrays import Floats
+from training.data.tokens import TokenRows
 
+TEST_LOGITS = "test_logits.npy"
+"""Where evaluate keeps the logits of the test split, row by row: export compares the rounded weights with them."""
 Progress = Callable[[float], None]
 """Told how much of the work is done, 0 to 1."""
 
 
-class Predictor:
+class ReferenceModel:
     """The classifier in a folder with config.json and model.safetensors, as transformers reads it.
 
     fp16 weights are computed in fp32. Raises ModelError when the folder does not hold exactly the tensors of a BERT
@@ -59,34 +61,23 @@ class Predictor:
         self._segments = kind == "bert"
         self.batch_size = batch_size
 
-    def logits(self, encoded: Sequence[Encoded], progress: Progress | None = None) -> Floats:
-        """Raw logits (n, 5) in the order given. Batches are cut from the rows sorted by length."""
+    def logits(self, reviews: TokenRows, progress: Progress | None = None) -> Floats:
+        """Raw logits (n, 5), row by row. Batches are cut from the rows sorted by length."""
         import torch
 
-        logits = np.empty((len(encoded), len(STARS)))
-        order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].input_ids), reverse=True)
+        logits = np.empty((len(reviews), len(STARS)))
+        longest_first = np.argsort(-reviews.lengths, kind="stable")
         with torch.inference_mode():
-            for batch, start in enumerate(range(0, len(order), self.batch_size)):
-                rows = order[start : start + self.batch_size]
-                ids, types = pad([encoded[row] for row in rows])
+            for batch, start in enumerate(range(0, len(reviews), self.batch_size)):
+                rows = longest_first[start : start + self.batch_size]
+                ids, types = reviews.batch(rows, multiple=1)
                 inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(ids != 0).long()}
                 if self._segments:
                     inputs["token_type_ids"] = torch.from_numpy(types)
                 logits[rows] = self._model(**inputs).logits.double().numpy()
-                if progress and (batch % 10 == 9 or start + len(rows) == len(order)):
-                    progress((start + len(rows)) / len(order))
+                if progress and (batch % 10 == 9 or start + len(rows) == len(reviews)):
+                    progress((start + len(rows)) / len(reviews))
         return logits
-
-
-def pad(batch: Sequence[Encoded], multiple: int = 1) -> tuple[Ints, Ints]:
-    """(input_ids, token_type_ids), both (batch, longest), padded with 0 to a multiple of so many tokens."""
-    longest = max(len(each.input_ids) for each in batch)
-    shape = (len(batch), -(-longest // multiple) * multiple)
-    ids, types = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for row, each in enumerate(batch):
-        ids[row, : len(each.input_ids)] = each.input_ids
-        types[row, each.second_start : len(each.input_ids)] = 1
-    return ids, types
 
 
 def _model_type(folder: Path) -> str | None:

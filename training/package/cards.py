@@ -121,7 +121,7 @@ def data_card(prepare: Facts, terms: str) -> str:
         "## Files",
         table(
             ["file", "rows", "sha256"],
-            [[each["file"], f"{each['rows']:,}", f"`{each['sha256']}`"] for each in prepare["sources"]],
+            [[source["file"], f"{source['rows']:,}", f"`{source['sha256']}`"] for source in prepare["sources"]],
         ),
     ]
     return "\n\n".join(parts) + "\n"

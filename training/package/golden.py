@@ -6,12 +6,12 @@ Written for this project: a release may be passed on, and so must hold no custom
 from __future__ import annotations
 
 from contracts.errors import GateError
-from contracts.release.manifest import Golden, GoldenCase
+from contracts.release.documents import Golden, GoldenCase
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
 from training.data.labelled import answerable
 from training.judge.metrics import predicted_stars
-from training.model.reference import Predictor
+from training.model.reference import ReferenceModel
 
 TOLERANCE = 0.02
 
@@ -36,17 +36,16 @@ REVIEWS = (
 )
 
 
-def golden_cases(predictor: Predictor, encoder: ReviewEncoder) -> Golden:
+def golden_cases(model: ReferenceModel, encoder: ReviewEncoder) -> Golden:
     """The reviews with the raw logits of this model; those that its encoder refuses are left out.
 
     Raises GateError when it refuses all of them.
     """
-    rows, encoded, _ = answerable(
-        encoder, [segments(r.review_body, r.review_headline, r.product_category) for r in REVIEWS]
-    )
-    if not encoded:
+    texts = [segments(r.review_body, r.review_headline, r.product_category) for r in REVIEWS]
+    rows, tokens, _ = answerable(encoder, texts)
+    if len(rows) == 0:
         raise GateError("the model's token limit refuses every golden review: raise prepare's token_limit")
-    logits = predictor.logits(encoded).round(6)
+    logits = model.logits(tokens).round(6)
     stars = predicted_stars(logits)
     cases = [
         GoldenCase(

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import yaml
 from filelock import FileLock, Timeout
@@ -25,7 +24,9 @@ from contracts.store.urls import open_store
 from training.judge.report import counted
 from training.running.folder import FACTS, check_folder
 from training.running.interrupt import AGAIN, INTERRUPTED, interruptible
-from training.running.stage import Stage, StderrReporter, execute, load_config
+from training.running.reporting import JsonLines, Listener, PlainLines, StageReporter
+from training.running.stage import Stage, execute, load_config
+from training.tracking.curves import Curves
 
 PRESETS = ROOT / "training" / "presets"
 
@@ -66,22 +67,12 @@ class Run:
     overrides: Mapping[str, Mapping[str, Any]] | None = None
 
 
-class Observer(Protocol):
-    """Who watches a pipeline: a terminal, or the worker through JSON lines."""
-
-    def stage(self, name: str) -> None: ...
-
-    def progress(self, name: str, overall: float, fraction: float, message: str, /) -> None: ...
-
-    def log(self, message: str) -> None: ...
-
-
 def presets() -> list[str]:
     """The names that `--preset` takes."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def run(request: Run, observer: Observer) -> dict[str, dict[str, Any]]:
+def run(request: Run, listener: Listener) -> dict[str, dict[str, Any]]:
     """Run every stage that is not done. Returns the facts of each, by name.
 
     Raises ConfigError before any work when a setting of any stage is wrong, when a stage's folder holds what it did not
@@ -100,29 +91,30 @@ def run(request: Run, observer: Observer) -> dict[str, dict[str, Any]]:
     lock = FileLock(request.work / ".pipeline.lock")
     try:
         with lock.acquire(timeout=0):
-            return _run(request, stages, configs, observer)
+            return _run(request, stages, configs, listener)
     except Timeout:
         raise ConfigError(f"another pipeline works in {request.work}: wait for it, or choose another --work") from None
 
 
 def _run(
-    request: Run, stages: Mapping[str, Stage], configs: Mapping[str, StageConfig], observer: Observer
+    request: Run, stages: Mapping[str, Stage], configs: Mapping[str, StageConfig], listener: Listener
 ) -> dict[str, dict[str, Any]]:
     facts: dict[str, dict[str, Any]] = {}
     before = 0.0
     for name, needs, share in PLAN:
-        observer.stage(name)
+        listener.stage(name)
         inputs = {need: request.work / need for need in needs}
         if not needs:
             inputs = {f"data{i}": path for i, path in enumerate(request.data)}
-        reporter = _StageReporter(observer, name, before, share)
         still_holds = getattr(stages[name], "is_published", None)
-        facts[name] = execute(stages[name], configs[name], inputs, request.work / name, reporter, still_holds)
+        with Curves(configs[name], request.work / name) as curves:
+            report = StageReporter(name, [listener, curves], before, share)
+            facts[name] = execute(stages[name], configs[name], inputs, request.work / name, report, still_holds)
         if name == "prepare":
             for line in rows_used(facts[name], request.work / name / "quarantine"):
-                observer.log(line)
+                report.log(line)
         before += share
-        reporter.progress(1.0, f"{name} done")
+        report.progress(1.0, f"{name} done")
     return facts
 
 
@@ -154,20 +146,6 @@ def tidy(work: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-class _StageReporter:
-    """A stage's own fraction, as a part of the whole."""
-
-    def __init__(self, observer: Observer, name: str, before: float, share: float) -> None:
-        self.observer, self.name, self.before, self.share = observer, name, before, share
-
-    def progress(self, fraction: float, message: str) -> None:
-        overall = 1.0 if self.before + self.share > 0.999 and fraction >= 1 else self.before + self.share * fraction
-        self.observer.progress(self.name, round(overall, 4), fraction, message)
-
-    def log(self, message: str) -> None:
-        self.observer.log(message)
 
 
 def _configs(request: Run, stages: Mapping[str, Stage]) -> dict[str, StageConfig]:
@@ -215,42 +193,6 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
     return parsed
 
 
-class JsonEvents:
-    """An observer that writes one JSON object a line: the worker's side of the contract is training/jobs/worker.py."""
-
-    def __init__(self) -> None:
-        self._out = sys.stdout
-
-    def emit(self, event: str, **values: Any) -> None:
-        self._out.write(json.dumps({"event": event, **values}) + "\n")
-        self._out.flush()
-
-    def stage(self, name: str) -> None:
-        self.emit("stage", stage=name)
-
-    def progress(self, name: str, overall: float, _fraction: float, message: str) -> None:
-        self.emit("progress", stage=name, progress=overall, message=message)
-
-    def log(self, message: str) -> None:
-        self.emit("log", message=message)
-
-
-class PlainLines:
-    """An observer for a log file."""
-
-    def __init__(self) -> None:
-        self._lines = StderrReporter()
-
-    def stage(self, name: str) -> None:
-        self._lines.log(f"== {name}")
-
-    def progress(self, name: str, overall: float, _fraction: float, message: str) -> None:
-        self._lines.progress(overall, f"{name}: {message}")
-
-    def log(self, message: str) -> None:
-        self._lines.log(message)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.pipeline", description=__doc__)
     parser.add_argument("--data", action="append", required=True, type=Path, help="file or folder; repeat for more")
@@ -262,12 +204,12 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="one setting")
     parser.add_argument("--events", choices=["-"], help="write JSON events to standard output")
     args = parser.parse_args()
-    events = JsonEvents() if args.events else None
+    events = JsonLines(sys.stdout) if args.events else None
     if events is not None:
         sys.stdout = sys.stderr  # what a library prints must not stand between the events
-    observer = events or PlainLines()
+    listener = events or PlainLines()
     try:
-        with interruptible(observer.log):
+        with interruptible(listener.log):
             request = Run(
                 data=tuple(args.data),
                 preset=args.preset,
@@ -277,7 +219,7 @@ def main() -> int:
                 config_file=args.config,
                 overrides=parse_overrides(args.set),
             )
-            facts = run(request, observer)
+            facts = run(request, listener)
     except StarsError as error:
         sys.stderr.write(f"error: {error}\n")
         if events is not None:

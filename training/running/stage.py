@@ -2,12 +2,11 @@
 
 `execute` is the one way to run one: it skips a stage whose inputs, config and code are unchanged, keeps what an
 interrupted run of the same work left behind (a stage may resume from it), and writes `facts.json` last, so a folder
-with facts is a finished stage. `main` is `python -m training <stage>`: plain flags, or SageMaker's container layout.
+with facts is a finished stage.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import json
@@ -15,7 +14,6 @@ import os
 import platform
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,47 +21,14 @@ from typing import Any, Protocol
 import yaml
 from pydantic import ValidationError
 
-from contracts.errors import ConfigError, MachineError, StarsError
+from contracts.errors import ConfigError, MachineError
 from contracts.installation import ROOT
 from contracts.stages import StageConfig
 from contracts.validation import explain
 from training.running.folder import FACTS, begin, check_folder, read_facts, started, write_whole
-from training.running.interrupt import AGAIN, INTERRUPTED, check, interruptible
+from training.running.reporting import Reporter
 
 _FRAMEWORKS = ("keras", "tensorflow", "torch", "pyspark", "tokenizers", "numpy")
-
-
-class Reporter(Protocol):
-    """Where a stage says how far it is. Never gets review text."""
-
-    def progress(self, fraction: float, message: str) -> None: ...
-
-    def log(self, message: str) -> None: ...
-
-
-class StderrReporter:
-    """Plain lines for a container's or a job's log."""
-
-    def progress(self, fraction: float, message: str) -> None:
-        sys.stderr.write(f"{fraction:6.1%} {message}\n")
-
-    def log(self, message: str) -> None:
-        sys.stderr.write(f"{message}\n")
-
-
-class _Attentive:
-    """Passes on what a stage says, and ends it there when it was asked to stop and does not know it."""
-
-    def __init__(self, report: Reporter) -> None:
-        self._report = report
-
-    def progress(self, fraction: float, message: str) -> None:
-        check()
-        self._report.progress(fraction, message)
-
-    def log(self, message: str) -> None:
-        check()
-        self._report.log(message)
 
 
 class Stage(Protocol):
@@ -156,7 +121,7 @@ def execute(
         if not resumed:
             begin(outputs, stage.NAME, fingerprint)
         began = time.monotonic()
-        facts = stage.run(config, _Inputs(inputs), outputs, _Attentive(report))
+        facts = stage.run(config, _Inputs(inputs), outputs, report)
         facts |= {
             "stage": stage.NAME,
             "fingerprint": fingerprint,
@@ -211,69 +176,3 @@ def load_config(
         return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"the configuration of {name} is wrong: {explain(error, kind, name, names=True)}") from error
-
-
-def main(stage: Stage) -> int:
-    """`python -m training <stage>`. Returns the exit code; inside SageMaker a failure is also written down there."""
-    sagemaker = "SM_MODEL_DIR" in os.environ
-    try:
-        with interruptible(StderrReporter().log):
-            if sagemaker:
-                _main_sagemaker(stage)
-            else:
-                _main_flags(stage)
-    except StarsError as error:
-        if sagemaker:
-            _write_failure(str(error))
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{AGAIN}\n")
-        return INTERRUPTED
-    except Exception:
-        if sagemaker:
-            _write_failure(traceback.format_exc())
-        raise
-    return 0
-
-
-def _main_flags(stage: Stage) -> None:
-    parser = argparse.ArgumentParser(prog=f"python -m training {stage.NAME}", description=stage.__doc__)
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="an input of the stage")
-    parser.add_argument("--output", required=True, type=Path, help="folder for what the stage makes")
-    parser.add_argument("--config", type=Path, help="YAML file with settings")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting")
-    args = parser.parse_args()
-    inputs = {k: Path(v) for k, v in (_pair(text, "--input") for text in args.input)}
-    config = load_config(stage.Config, stage.NAME, args.config, dict(_pair(text, "--set") for text in args.set))
-    execute(stage, config, inputs, args.output, StderrReporter())
-
-
-def _main_sagemaker(stage: Stage) -> None:
-    """SageMaker's layout: channels in SM_CHANNEL_*, hyperparameters.json, results in SM_MODEL_DIR."""
-    base = Path(os.environ.get("SM_INPUT_CONFIG_DIR", "/opt/ml/input/config"))
-    file = base / "hyperparameters.json"
-    flags: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    flags = {name: value for name, value in flags.items() if not name.startswith("sagemaker_")}
-    prefix = "SM_CHANNEL_"
-    inputs = {k.removeprefix(prefix).lower(): Path(v) for k, v in os.environ.items() if k.startswith(prefix)}
-    outputs = Path(os.environ["SM_MODEL_DIR"])
-    # Spot training keeps checkpoints in the output folder too: SageMaker syncs it when it is the checkpoint path.
-    facts = execute(stage, load_config(stage.Config, stage.NAME, None, flags), inputs, outputs, StderrReporter())
-    data = os.environ.get("SM_OUTPUT_DATA_DIR")
-    if data is not None:
-        Path(data).mkdir(parents=True, exist_ok=True)
-        (Path(data) / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _write_failure(reason: str) -> None:
-    folder = Path(os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output"))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "failure").write_text(reason[:1024], encoding="utf-8")
-
-
-def _pair(text: str, flag: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ConfigError(f"{flag} {text!r} must look like NAME=VALUE")
-    return name, value

@@ -20,13 +20,12 @@ import numpy.typing as npt
 from contracts.errors import DataError, GateError
 from contracts.review import STARS
 from contracts.stages import TrainConfig
-from training.data.splits import Examples, plan_epoch
+from training.data.examples import Examples, plan_epoch
 from training.model import base_model
 from training.running import stage
 from training.running.folder import read_facts, write_whole
 from training.running.interrupt import check
-from training.running.stage import Reporter
-from training.tracking.curves import Curves
+from training.running.reporting import Reporter
 
 NAME = "train"
 Config = TrainConfig
@@ -74,7 +73,7 @@ def precision_for(choice: str, cpu_flags: str | None = None) -> str:
 
 
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
-    """Input `prepare`; `base_model` where it cannot be had by its name. Writes model/, checkpoints/ and MLflow curves.
+    """Input `prepare`; `base_model` where it cannot be had by its name. Writes model/ and checkpoints/.
 
     model/ holds config.json and model.safetensors of the best epoch. Interrupted, it goes on from the last checkpoint.
     Raises GateError when the loss is not a number, ConfigError when the base model is not the one that prepare used.
@@ -94,9 +93,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     try:
         dropouts = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
         model = bert.load_safetensors(base, **dropouts)
-        with Curves(config.tracking or f"sqlite:///{outputs / 'mlflow.db'}", config.model_dump(mode="json")) as curves:
-            trainer = Trainer(model, config, train, validation, outputs, report, curves)
-            facts = trainer.fit()
+        facts = Trainer(model, config, train, validation, outputs, report).fit()
     finally:
         keras.config.set_dtype_policy(before)
     return facts | {
@@ -123,14 +120,13 @@ class Trainer:
         validation: Examples,
         outputs: Path,
         report: Reporter,
-        curves: Curves,
     ) -> None:
         import keras
         import tensorflow as tf
 
         from training.model.schedule import WarmupLinearDecay
 
-        self.tf, self.model, self.config, self.report, self.curves = tf, model, config, report, curves
+        self.tf, self.model, self.config, self.report = tf, model, config, report
         self.train, self.validation, self.outputs = train, validation, outputs
         self.frozen = config.mode == "frozen"
         self.batches = -(-len(train) // config.batch_size)
@@ -237,7 +233,7 @@ class Trainer:
         left = (self.total - done) * self.config.batch_size / rate if rate else 0.0
         message = f"epoch {int(self.place[0]) + 1}/{self.config.epochs:g}, loss {loss:.4f}, {rate:.0f} reviews/s, "
         self.report.progress(done / self.total, message + f"{left / 60:.0f} min left")
-        self.curves.log({"loss": loss, "reviews_per_second": rate}, done)
+        self.report.metric({"loss": loss, "reviews_per_second": rate}, done)
 
     def _end_epoch(self, rows: Any) -> None:
         from training.model.bert import save_safetensors
@@ -245,7 +241,7 @@ class Trainer:
         scores = self.validate(rows)
         epoch = int(self.place[0]) + 1
         self.report.log(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-        self.curves.log({f"validation_{name}": value for name, value in scores.items()}, epoch * self.batches)
+        self.report.metric({f"validation_{name}": value for name, value in scores.items()}, epoch * self.batches)
         if scores["accuracy"] > float(self.best[0]):
             save_safetensors(self.model, self._weights(epoch))
             self.best.assign([scores["accuracy"], epoch])
@@ -293,7 +289,7 @@ class Trainer:
         hard = np.eye(classes, dtype=np.float32)[self.train.labels[chosen]] * (1 - smoothing) + smoothing / classes
         return hard, hard if self.train.soft is None else self.train.soft[chosen]
 
-    def _sorted_chunks(self, lengths: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int64]]:
+    def _sorted_chunks(self, lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
         order = np.argsort(lengths, kind="stable")
         for start in range(0, len(order), 64):
             yield order[start : start + 64]

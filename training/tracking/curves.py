@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+
+from contracts.stages import StageConfig, TrackedConfig
+from training.running.reporting import Listener
+
+EXPERIMENT = "review-stars"
 
 
-class Curves:
-    """One MLflow run. A tracking server that fails must not end hours of training: it is said once, then left alone."""
+class Curves(Listener):
+    """A stage's metrics as one MLflow run, which begins with the first of them: a stage that is skipped leaves none.
 
-    def __init__(self, tracking_uri: str, settings: dict[str, Any], experiment: str = "review-stars") -> None:
+    They go to the setting `tracking`, or to mlflow.db in the stage's folder. A tracking server that fails must not end
+    hours of training: it is said once, then left alone.
+    """
+
+    def __init__(self, config: StageConfig, outputs: Path) -> None:
+        chosen = config.tracking if isinstance(config, TrackedConfig) else ""
+        self._uri = chosen or f"sqlite:///{outputs / 'mlflow.db'}"
+        self._settings = config.model_dump(mode="json")
+        self._begun = False
+        self._failed = False
+
+    def metric(self, stage: str, values: Mapping[str, float], step: int) -> None:
+        if self._failed:
+            return
+        import mlflow
+
+        with self._leaving_it_alone():
+            if not self._begun:
+                self._begin(stage)
+            mlflow.log_metrics(dict(values), step=step)
+
+    @contextmanager
+    def _leaving_it_alone(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            self._failed = True
+            logging.getLogger(__name__).warning("MLflow takes no more points, the run goes on: %s", error)
+
+    def _begin(self, stage: str) -> None:
         import mlflow
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        mlflow.set_tracking_uri(tracking_uri)
-        mlflow.set_experiment(experiment)
-        self._run = mlflow.start_run()
-        mlflow.log_params(settings)
-        self._mlflow = mlflow
-        self._failed = False
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        """Points of the curves at a step."""
-        from mlflow.exceptions import MlflowException
-
-        if self._failed:
-            return
-        try:
-            self._mlflow.log_metrics(values, step=step)
-        except MlflowException as error:
-            self._failed = True
-            logging.getLogger(__name__).warning("MLflow takes no more points, training goes on: %s", error)
+        mlflow.set_tracking_uri(self._uri)
+        mlflow.set_experiment(EXPERIMENT)
+        mlflow.start_run(tags={"stage": stage})
+        self._begun = True
+        mlflow.log_params(self._settings)
 
     def __enter__(self) -> Curves:
         return self
@@ -40,4 +65,8 @@ class Curves:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._mlflow.end_run("FINISHED" if kind is None else "FAILED")
+        if self._begun:
+            import mlflow
+
+            with self._leaving_it_alone():
+                mlflow.end_run("FINISHED" if kind is None else "FAILED")

@@ -14,51 +14,43 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from contracts.errors import ModelError
-from contracts.tokens import Encoded
-from training.data.labelled import LabelledReviews, prepared_encoder
-from training.model.reference import Predictor, pad
-from training.stages.export import cast_weights
+from training.data.tokens import TokenRows
+from training.model.reference import ReferenceModel
+from training.package.rounding import cast_weights
 
 
 @pytest.fixture(scope="module")
-def encoded(tiny_inputs: dict[str, Path]) -> list[Encoded]:
-    prepare = tiny_inputs["prepare"]
-    return prepared_encoder(prepare).encode(LabelledReviews.from_split(prepare, "test").segments)
+def reviews(tiny_inputs: dict[str, Path]) -> TokenRows:
+    return TokenRows.stored(tiny_inputs["prepare"], "test")
 
 
-def test_batches_change_nothing(tiny_inputs: dict[str, Path], encoded: list[Encoded]) -> None:
+def test_batches_change_nothing(tiny_inputs: dict[str, Path], reviews: TokenRows) -> None:
     alone = AutoModelForSequenceClassification.from_pretrained(tiny_inputs["convert"]).eval()
     expected = []
     with torch.inference_mode():
-        for each in encoded[:40]:
-            ids, types = torch.tensor([each.input_ids]), torch.tensor([each.token_type_ids])
+        for row in range(len(reviews)):
+            ids, types = (torch.from_numpy(array) for array in reviews.batch(np.array([row]), multiple=1))
             expected.append(alone(input_ids=ids, token_type_ids=types).logits[0].numpy())
     told: list[float] = []
-    found = Predictor(tiny_inputs["convert"], batch_size=7).logits(encoded[:40], told.append)
+    found = ReferenceModel(tiny_inputs["convert"], batch_size=7).logits(reviews, told.append)
     assert np.abs(found - np.array(expected)).max() < 1e-5
     assert told == sorted(told)
     assert told[-1] == 1
 
 
 def test_half_precision_weights_are_computed_in_full(
-    tiny_inputs: dict[str, Path], encoded: list[Encoded], tmp_path: Path
+    tiny_inputs: dict[str, Path], reviews: TokenRows, tmp_path: Path
 ) -> None:
     shutil.copy(tiny_inputs["convert"] / "config.json", tmp_path)
     cast_weights(tiny_inputs["convert"] / "model.safetensors", tmp_path / "model.safetensors", "float16")
-    half = Predictor(tmp_path)
+    half = ReferenceModel(tmp_path)
     assert {weight.dtype for weight in half._model.parameters()} == {torch.float32}
-    full = Predictor(tiny_inputs["convert"]).logits(encoded)
-    assert 0 < np.abs(half.logits(encoded) - full).max() < 0.02
+    full = ReferenceModel(tiny_inputs["convert"]).logits(reviews)
+    assert 0 < np.abs(half.logits(reviews) - full).max() < 0.02
 
 
 def test_nothing_in_nothing_out(tiny_inputs: dict[str, Path]) -> None:
-    assert Predictor(tiny_inputs["convert"]).logits([]).shape == (0, 5)
-
-
-def test_padding_is_zero_and_types_begin_at_the_body() -> None:
-    ids, types = pad([Encoded([2, 9, 3, 8, 3], 3, False), Encoded([2, 3, 3], 2, False)], multiple=4)
-    assert ids.tolist() == [[2, 9, 3, 8, 3, 0, 0, 0], [2, 3, 3, 0, 0, 0, 0, 0]]
-    assert types.tolist() == [[0, 0, 0, 1, 1, 0, 0, 0], [0, 0, 1, 0, 0, 0, 0, 0]]
+    assert ReferenceModel(tiny_inputs["convert"]).logits(TokenRows.of([])).shape == (0, 5)
 
 
 def _drop_head(folder: Path) -> None:
@@ -101,4 +93,4 @@ def test_anything_but_a_whole_classifier_is_refused(
     shutil.copytree(tiny_inputs["convert"], folder)
     damage(folder)
     with pytest.raises(ModelError, match=said):
-        Predictor(folder)
+        ReferenceModel(folder)

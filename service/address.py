@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from service.local.running import Running
+from service.running import Running
 from service.settings import Settings
 
 

@@ -7,21 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from contracts.errors import DeadlineExceeded, GateError
-from contracts.release.manifest import GoldenCase
+from contracts.release.documents import GoldenCase
 from contracts.release.release import Release
 from contracts.review import Review
-from service.backend.protocol import Backend, Scored, Scores
+from contracts.wire import Prediction, Predictions
+from service.backend.protocol import Backend
 
 IDLE_SECONDS = 30.0
 
 
-class Serving:
+class LoadedRelease:
     """A loaded release, and how many requests are with it."""
 
-    def __init__(self, found: Release) -> None:
-        self.folder = found.folder
-        self.manifest = found.manifest
-        self.golden = found.golden()
+    def __init__(self, release: Release) -> None:
+        self.folder = release.folder
+        self.manifest = release.manifest
+        self.golden = release.golden()
         self._uses = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -53,21 +54,21 @@ class Serving:
 
         Raises GateError where a logit is off by more than the release's tolerance, DeadlineExceeded after `seconds`.
         """
-        wanted = self.golden.cases[:cases]
+        chosen = self.golden.cases[:cases]
         try:
             async with asyncio.timeout(seconds):
-                for start in range(0, len(wanted), batch):
-                    part = wanted[start : start + batch]
+                for start in range(0, len(chosen), batch):
+                    part = chosen[start : start + batch]
                     reviews = [Review(case.text, case.title, case.category) for case in part]
                     self._compare(start, part, await backend.predict(self.version, reviews, seconds))
         except TimeoutError:
             raise DeadlineExceeded(f"release {self.version} gave no golden prediction within {seconds:g} s") from None
 
-    def _compare(self, start: int, cases: tuple[GoldenCase, ...], scored: Scored) -> None:
-        for number, (case, item) in enumerate(zip(cases, scored.items, strict=True), start):
-            if not isinstance(item, Scores):
+    def _compare(self, start: int, cases: tuple[GoldenCase, ...], predictions: Predictions) -> None:
+        for number, (case, item) in enumerate(zip(cases, predictions.items, strict=True), start):
+            if not isinstance(item, Prediction):
                 raise GateError(f"release {self.version} refuses its golden case {number}: {item}")
-            off = max(abs(expected - got) for expected, got in zip(case.logits, item.logits, strict=True))
+            off = max(abs(expected - logit) for expected, logit in zip(case.logits, item.logits, strict=True))
             if off > self.golden.tolerance:
                 raise GateError(
                     f"release {self.version} does not give its golden prediction {number}: a logit is off by {off:.3g} "

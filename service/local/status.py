@@ -29,7 +29,7 @@ def status(
     home: Annotated[Path | None, typer.Option(help="The state folder. Default: $STARS_HOME.")] = None,
 ) -> None:
     """Say what runs, what it serves and where everything lies. Exit code 0 when it predicts, else 1."""
-    from service.local.address import gateway_url
+    from service.address import gateway_url
     from service.settings import load_settings
 
     settings = load_settings(**({"home": home} if home else {}))
@@ -99,7 +99,7 @@ def _jobs(settings: Settings) -> dict[str, Any]:
 
 def _paths(settings: Settings) -> dict[str, str]:
     from contracts.database.database import shown
-    from service.local.running import Running
+    from service.running import Running
 
     running = Running.read(settings.paths.up)
     key = settings.admin_key_file or settings.paths.admin_key

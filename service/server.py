@@ -14,10 +14,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.errors import refuse
-from service.gateway import Gateway
+from service.health.service import Readiness
 from service.http.middleware import RequestLog
 from service.http.protocol import Door, Protocol
-from service.settings import Limits
+from service.metrics import Metrics
+from service.parts import part
+from service.settings import Limits, Settings
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep idle connections (60 s is usual), so that theirs are never closed under them."""
@@ -34,14 +36,14 @@ log = structlog.get_logger()
 class Server(uvicorn.Server):
     """uvicorn, which says at /readyz that it stops and lets idle connections live for a moment."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, door: Door) -> None:
+    def __init__(self, config: uvicorn.Config, door: Door, readiness: Readiness, metrics: Metrics) -> None:
         super().__init__(config)
-        self._gateway = gateway
         self._door = door
-        gateway.metrics.watch_connections(lambda: len(self.server_state.connections))
+        self._readiness = readiness
+        metrics.watch_connections(lambda: len(self.server_state.connections))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._gateway.readiness.stop()
+        self._readiness.stop()
         self._door.stopping = True
         await super().shutdown(sockets)
 
@@ -51,9 +53,9 @@ def make_server(app: FastAPI, port: int | None = None) -> Server:
 
     Requests that are being answered then may finish. `port` replaces the settings'; 0 takes a free one.
     """
-    gateway: Gateway = app.state.gateway
-    settings, limits = gateway.settings, gateway.settings.limits
-    door = Door(limits, RequestLog(refuse, gateway.metrics))
+    settings, metrics = part(app, Settings), part(app, Metrics)
+    limits = settings.limits
+    door = Door(limits, RequestLog(refuse, metrics))
     _allow_connections(limits)
     config = uvicorn.Config(
         app,
@@ -69,7 +71,7 @@ def make_server(app: FastAPI, port: int | None = None) -> Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(limits.deadline_seconds) + STOP_SECONDS,
     )
-    return Server(config, gateway, door)
+    return Server(config, door, part(app, Readiness), metrics)
 
 
 def _allow_connections(limits: Limits) -> None:

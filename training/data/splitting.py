@@ -1,0 +1,148 @@
+"""Lines to splits with Spark: map each line, put the bad ones aside, drop duplicates, balance, write Parquet.
+
+What a line becomes is decided by `rows`, so the result does not depend on how Spark cuts the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from contracts.errors import DataError
+from contracts.review import STARS
+from contracts.stages import PrepareConfig
+from contracts.tokens import ReviewEncoder
+from training.data.reading import HEADER_LINE, is_header
+from training.data.rows import MAPPED_SCHEMA, prepare_lines
+from training.data.splits import SPLIT_SCHEMA, SPLITS
+from training.running.reporting import Reporter
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ROWS_PER_TASK = 5000
+
+
+def map_lines(text: DataFrame, count: int, tokenizer: Path, config: PrepareConfig) -> DataFrame:
+    """`count` lines, in the one column of `text`, as rows of `MAPPED_SCHEMA`, without headers."""
+    from pyspark import SparkFiles
+    from pyspark.sql import functions as f
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    name = tokenizer.name
+    context = text.sparkSession.sparkContext
+    context.addFile(str(tokenizer))
+
+    def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        encoder = ReviewEncoder(Path(SparkFiles.get(name)), config.token_limit, config.truncation)
+        for batch in batches:
+            # Which of the headers is a file's first line is not known here.
+            lines = (line for line in batch.column(0).to_pylist() if line and not is_header(line))
+            yield pa.RecordBatch.from_pylist(prepare_lines(lines, encoder, config), schema=MAPPED_SCHEMA)
+
+    # A .gz is one task however large, so its lines are spread before the work begins; each task costs a Python worker.
+    tasks = max(1, min(4 * context.defaultParallelism, count // ROWS_PER_TASK))
+    # Bytes, not strings: Arrow refuses text that is not UTF-8, and the quarantine keeps lines as they were.
+    lines = text.select(f.col("value").cast("binary")).repartition(tasks)
+    return lines.mapInArrow(rows, from_arrow_schema(MAPPED_SCHEMA))
+
+
+def flag_duplicates(mapped: DataFrame) -> DataFrame:
+    """Rows of `MAPPED_SCHEMA`; of good ones that share an id or a text all but the first get a reason."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as f
+
+    bad = f.size("reasons") > 0
+    # Bad rows have no key, and must not all meet in one task for that: they keep to where they come from. Nor is one of
+    # them ever the row that makes a good one a duplicate.
+    mapped = mapped.withColumn("apart", f.when(bad, f.xxhash64("line", f.spark_partition_id())))
+
+    def flag(rows: DataFrame, key: str, order: str, reason: str) -> DataFrame:
+        window = Window.partitionBy(key, "apart").orderBy(bad, order, f.xxhash64("line"))
+        again = ~bad & (f.row_number().over(window) > 1)
+        return rows.withColumn("reasons", f.when(again, f.array(f.lit(reason))).otherwise(f.col("reasons")))
+
+    rows = flag(flag(mapped, "review_id", "text_key", "duplicate_review_id"), "text_key", "review_id", "duplicate_text")
+    return rows.drop("apart")
+
+
+def write_splits(
+    mapped: DataFrame, headers: Sequence[bytes], config: PrepareConfig, outputs: Path, report: Reporter
+) -> tuple[int, dict[str, Any]]:
+    """Write a Parquet folder per split, and the quarantine. Returns how many lines came out, and the facts.
+
+    Raises DataError when no row is good, or when a star is missing from a split.
+    """
+    from pyspark import StorageLevel
+    from pyspark.sql import functions as f
+
+    bad = f.size("reasons") > 0
+    rows = flag_duplicates(mapped).persist(StorageLevel.MEMORY_AND_DISK)
+    quarantined, reasons = _write_quarantine(rows.filter(bad), headers, outputs / "quarantine")
+    report.progress(0.7, f"{quarantined:,} rows to the quarantine")
+    kept = rows.filter(~bad)
+    available = {
+        (row["split"], row["star_rating"]): row["count"]
+        for row in kept.groupBy("split", "star_rating").count().collect()
+    }
+    if not available:
+        listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        raise DataError(f"all {quarantined} rows are bad ({listed}): see {outputs / 'quarantine'}")
+    splits: dict[str, dict[str, Any]] = {}
+    for at, split in enumerate(SPLITS):
+        counts = {star: available.get((split, star), 0) for star in STARS}
+        if absent := [str(star) for star, count in counts.items() if count == 0]:
+            raise DataError(
+                f"the {split} split has no review with {' or '.join(absent)} stars: bring more data of that rating"
+            )
+        of_split = kept.filter(f.col("split") == split)
+        stars = _write_split(of_split, split, most_of_a_star(split, counts, config), outputs)
+        splits[split] = {"rows": sum(stars.values()), "stars": stars, "available": sum(counts.values())}
+        report.progress(0.75 + 0.08 * (at + 1), f"{split}: {splits[split]['rows']:,} rows")
+    facts = {"quarantined": quarantined, "reasons": reasons, "splits": splits}
+    return sum(available.values()) + quarantined, facts
+
+
+def most_of_a_star(split: str, counts: Mapping[int, int], config: PrepareConfig) -> int:
+    """How many rows of a star a split may hold, by the rarest star's count, `max_ratio` and `limit`."""
+    ratio = config.max_ratio if split == "train" else (1.0 if config.balance_evaluation else float("inf"))
+    most = min(counts.values()) * ratio
+    if config.limit is not None:
+        share = {"validation": config.validation_fraction, "test": config.test_fraction}
+        most = min(most, config.limit * share.get(split, 1 - sum(share.values())) / len(STARS))
+    return max(1, int(min(most, 2**31 - 1)))
+
+
+def _write_quarantine(bad: DataFrame, headers: Sequence[bytes], folder: Path) -> tuple[int, dict[str, int]]:
+    """How many lines are in it, and how many have each reason."""
+    from pyspark.sql import functions as f
+
+    counted = bad.select(f.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+    reasons = {row["reason"]: row["count"] for row in counted}
+    quarantine = bad.select("line", "reasons")
+    rows = quarantine.count() + len(headers)
+    if headers:
+        reasons[HEADER_LINE] = len(headers)
+        again = [(bytearray(header), [HEADER_LINE]) for header in headers]
+        quarantine = quarantine.union(bad.sparkSession.createDataFrame(again, quarantine.schema))
+    quarantine.coalesce(1).write.mode("overwrite").parquet(str(folder))
+    return rows, reasons
+
+
+def _write_split(rows: DataFrame, split: str, most: int, outputs: Path) -> dict[str, int]:
+    """Write at most so many rows of each star, chosen by the hash of their ids. Returns how many of each there are."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as f
+
+    salted = f.xxhash64(f.lit("balance"), "review_id")
+    window = Window.partitionBy("star_rating").orderBy(salted, "review_id")
+    ranked = rows.withColumn("rank", f.row_number().over(window))
+    chosen = ranked.filter(f.col("rank") <= most).select(*SPLIT_SCHEMA.names)
+    files = 1 if split != "train" else 4
+    ordered = chosen.repartition(files, "review_id").sortWithinPartitions(f.xxhash64("review_id"), "review_id")
+    ordered.write.mode("overwrite").parquet(str(outputs / split))
+    written = chosen.groupBy("star_rating").count().collect()
+    return {str(row["star_rating"]): row["count"] for row in sorted(written, key=lambda row: int(row["star_rating"]))}

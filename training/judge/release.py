@@ -1,0 +1,108 @@
+"""A release on labelled reviews: `stars evaluate`, and the comparison of a new model with the one in production."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from contracts.errors import DataError, NotFound
+from contracts.release import channels
+from contracts.release.lookup import find, resolve
+from contracts.release.release import Release
+from contracts.store.urls import open_store
+from training.data.arrays import Floats, Ints
+from training.data.labelled import LabelledReviews, answerable, read_labelled
+from training.data.tokens import TokenRows
+from training.judge.calibration import softmax
+from training.judge.judgement import judge
+from training.judge.metrics import expected_calibration_error, measure, paired_difference, predicted_stars
+from training.model.reference import Progress, ReferenceModel
+from training.running.folder import read_facts
+
+
+def evaluate_release(
+    reference: str,
+    data: Sequence[Path],
+    store: str | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Judge a release on labelled TSV files; nothing is trained. The result is JSON-able and holds no review text.
+
+    `reference` is "bundled", the folder of a release, a version or a channel of `store` (default: the bundled store).
+    Headlines that name the star are blanked, as for every review. Rows that cannot be judged are skipped and counted.
+    Raises ReleaseError, NotFound or StoreError for the release, DataError for the data.
+    """
+    reviews, skipped = read_labelled(data, limit)
+    with TemporaryDirectory(prefix="stars-") as folder:
+        release = find(reference, open_store(store) if store else None, Path(folder))
+        rows, tokens, unread = answerable(release.encoder(), reviews.segments)
+        if len(rows) == 0:
+            raise DataError(
+                "every review is over the release's token limit, and it refuses such reviews: bring shorter ones"
+            )
+        logits = ReferenceModel(release.folder).logits(tokens, progress)
+    reviews = reviews.take(rows)
+    judged = judge(reviews, softmax(logits, release.manifest.temperature))
+    metrics = judged.pop("metrics")
+    return {
+        "n": len(reviews),
+        **{name: measured["value"] for name, measured in metrics.items()},
+        "ece_untempered": round(expected_calibration_error(reviews.stars, softmax(logits)), 6),
+        "intervals": {name: [measured["low"], measured["high"]] for name, measured in metrics.items()},
+        **judged,
+        "skipped": asdict(skipped) | {"too_many_tokens": 0} | unread,
+        "model": release.manifest.name,
+        "version": release.manifest.version,
+        "temperature": release.manifest.temperature,
+    }
+
+
+def compare_with(
+    reference: str, store_url: str, name: str, prepare: Path, test: LabelledReviews, candidate: Floats
+) -> dict[str, Any] | None:
+    """How `candidate`, the new model's scores (n, 5) on the test split, differ from a release's on the same rows.
+
+    `reference` is a version or a channel. None where the channel points nowhere, or the release answers none of them.
+    """
+    store = open_store(store_url)
+    try:
+        version = resolve(store, reference, name)
+    except NotFound:
+        if reference in {channels.PRODUCTION, channels.CANDIDATE}:
+            return None
+        raise
+    with TemporaryDirectory(prefix="stars-") as folder:
+        release = find(version, store, Path(folder), name)
+        rows, tokens = tokens_for(release, prepare, test)
+        if len(rows) == 0:
+            return None
+        logits = ReferenceModel(release.folder).logits(tokens)
+    truth, ours, theirs = test.stars[rows], predicted_stars(candidate[rows]), predicted_stars(logits)
+    return {
+        "version": version,
+        "rows": len(rows),
+        "metrics": measure(truth, softmax(logits, release.manifest.temperature)),
+        "difference": {
+            "accuracy": paired_difference(1.0 * (ours == truth), 1.0 * (theirs == truth)),
+            "mae": paired_difference(1.0 * np.abs(ours - truth), 1.0 * np.abs(theirs - truth)),
+        },
+    }
+
+
+def tokens_for(release: Release, prepare: Path, test: LabelledReviews) -> tuple[Ints, TokenRows]:
+    """The numbers of the test split's rows that a release answers, and their tokens.
+
+    They are the stored ones where its tokenizer, token limit and truncation are those of prepare.
+    """
+    prepared, manifest = read_facts(prepare), release.manifest
+    ours = (prepared["tokenizer_sha256"], prepared["config"]["token_limit"], prepared["config"]["truncation"])
+    if ours == (manifest.files["tokenizer.json"].sha256, manifest.token_limit, manifest.truncation):
+        return np.arange(len(test)), TokenRows.stored(prepare, "test")
+    rows, tokens, _ = answerable(release.encoder(), test.segments)
+    return rows, tokens
