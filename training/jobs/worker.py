@@ -32,10 +32,10 @@ from contracts.release.default_store import default_store
 from contracts.release.published import MODEL_NAME
 from contracts.settings import Home
 from contracts.store.urls import open_store
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 from training.jobs.lease import DEFAULT_TIMES, Cancelled, Lease, StoreSilent, Times
 from training.jobs.pipeline_process import PipelineProcess, RunLock, end_orphans, orphans
-from training.pipeline.runner import tidy
+from training.pipeline.plan import tidy
 
 PIPELINE = (sys.executable, "-m", "training.pipeline")
 TICK_SECONDS = 0.2
@@ -222,7 +222,7 @@ class Worker:
         try:
             request = Retrain.model_validate(job.config)
         except ValidationError as error:
-            raise JobError(explain(error, Retrain, "the job's configuration")) from error
+            raise JobError(what_is_wrong(error, Retrain, "the job's configuration")) from error
         arguments = [f"--data={locate(name, self._roots)}" for name in request.data]
         arguments += [f"--preset={request.preset}", "--work", str(self._runs / job.id), *self._flags]
         for stage, settings in request.changed.items():
