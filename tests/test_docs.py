@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from contracts.cli import COMMANDS, build
+from contracts.release.files import FILES
 from contracts.stages import STAGES
 from service.settings import Settings
 from tools import examples
@@ -138,6 +139,13 @@ def test_the_readme_has_every_command() -> None:
     table = re.findall(r"^\| (`stars .+?) \|", PAGES["README.md"], re.MULTILINE)
     told = {word for row in table for word in re.findall(r"[a-z]+", row)}
     assert {word for name in commands for word in name.split()} <= told
+
+
+def test_the_files_of_a_release_are_told() -> None:
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \| (always|where .+) \|$", PAGES["docs/releases.md"], re.MULTILINE)
+    assert [(name, purpose, there == "always") for name, purpose, there in rows] == [
+        (name, file.purpose, file.required) for name, file in FILES.items()
+    ]
 
 
 def test_answers_stand_only_where_they_are_generated() -> None:
