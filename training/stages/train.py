@@ -22,20 +22,13 @@ from contracts.review import STARS
 from contracts.stages import TrainConfig
 from training.data.examples import Examples, plan_epoch
 from training.model import base_model
-from training.running import stage
+from training.running.fingerprint import file_sha256
 from training.running.folder import read_facts, write_whole
 from training.running.interrupt import check
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "train"
 Config = TrainConfig
-SOURCES = (
-    "training/stages/train.py",
-    "training/data/splits.py",
-    "training/model/bert.py",
-    "training/model/fused.py",
-    "training/model/schedule.py",
-)
 MODEL = "model"
 
 Floats = npt.NDArray[np.float32]
@@ -99,9 +92,21 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     return facts | {
         "precision": policy,
         "parameters": model.count_params(),
-        "base_sha256": stage.file_sha256(base / "model.safetensors"),
-        "model_sha256": stage.file_sha256(outputs / MODEL / "model.safetensors"),
+        "base_sha256": file_sha256(base / "model.safetensors"),
+        "model_sha256": file_sha256(outputs / MODEL / "model.safetensors"),
     }
+
+
+STAGE = Stage(
+    name="train",
+    config=Config,
+    run=run,
+    needs=("prepare",),
+    reads=("base_model",),
+    share=0.70,
+    spent=("checkpoints", "features-*.npy", "epoch-*", MODEL),
+    metrics=("loss", "reviews_per_second", "validation_accuracy", "validation_mae", "validation_cross_entropy"),
+)
 
 
 class Trainer:
