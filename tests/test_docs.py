@@ -94,15 +94,16 @@ def _defines(file: Path, names: list[str]) -> bool:
 
 def _commands(app: typer.Typer) -> dict[str, set[str]]:
     """Every command of `stars` and its options."""
-    found: dict[str, set[str]] = {}
+    return {
+        name: {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+        for name, command in _walk(typer.main.get_command(app)).items()
+    }
 
-    def walk(command: Any, name: str) -> None:
-        found[name] = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
-        for word, inner in getattr(command, "commands", {}).items():
-            walk(inner, f"{name} {word}")
 
-    walk(typer.main.get_command(app), "stars")
-    return found
+def _walk(command: Any, name: str = "stars") -> dict[str, Any]:
+    """A command and all that are in it, by name."""
+    inner = getattr(command, "commands", {}).items()
+    return {name: command} | {key: c for word, i in inner for key, c in _walk(i, f"{name} {word}").items()}
 
 
 def test_commands_and_options_are_there() -> None:
@@ -120,6 +121,14 @@ def test_commands_and_options_are_there() -> None:
 def _shell(text: str) -> list[str]:
     """The lines that a reader would type."""
     return re.findall(r"^(?: {4}|\$ )(?:\S*bin/|STARS\S+ )?(stars .*)$", text, re.MULTILINE)
+
+
+def test_an_option_says_the_same_in_every_command() -> None:
+    texts: dict[str, set[str]] = {}
+    for command in _walk(typer.main.get_command(build(entry_points(group=COMMANDS)))).values():
+        for parameter in command.params:
+            texts.setdefault(parameter.opts[0], set()).add(getattr(parameter, "help", None) or "")
+    assert all(len(texts[option]) == 1 and texts[option] != {""} for option in ("--store", "--home", "--url"))
 
 
 def test_variables_are_there_and_told() -> None:
