@@ -164,5 +164,5 @@ def test_a_job_store_that_cannot_be_used_is_told_before_anything_starts(command:
     words = [sys.executable, "-m", "contracts.cli", command]
     result = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: the job store") and len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: the database") and len(result.stderr.splitlines()) == 1
     assert not (home / "logs").exists()
