@@ -6,7 +6,7 @@ StarsError
 ├── DataError          a data set that cannot be trained or judged on
 ├── ModelError         weights or a network that cannot be read, built or converted
 ├── GateError          a stage finished, but its result is not good enough to go on (parity, accuracy, golden)
-├── StoreError         the object store failed
+├── StoreError         the release store failed
 │   ├── NotFound       no object under this key
 │   └── Conflict       a conditional write lost: the object exists, or changed since it was read
 ├── ReleaseError       a release that is incomplete, damaged or unsafe; `problems` lists each thing that is wrong
@@ -59,7 +59,7 @@ class GateError(StarsError):
 
 
 class StoreError(StarsError):
-    """The object store failed."""
+    """The release store failed."""
 
 
 class NotFound(StoreError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import ConfigError, DatabaseError, JobError
+from contracts.options import StateFolder
 from contracts.settings import Home
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ SHORT = 12
 """Characters of an id that are shown in a list; every command takes them, or fewer, for the whole."""
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or the beginning of it.")]
-HomeFolder = Annotated[Path | None, typer.Option("--home", help="The state folder. Default: $STARS_HOME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the gateway answers it.")]
 
 
@@ -39,7 +39,7 @@ def ls(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The youngest so many.")] = 50,
     as_json: AsJson = False,
-    home: HomeFolder = None,
+    home: StateFolder = None,
 ) -> None:
     """List the jobs, the youngest first."""
     from contracts.jobs.job import JobState
@@ -62,7 +62,7 @@ def ls(
 
 
 @app.command()
-def show(job: JobId, as_json: AsJson = False, home: HomeFolder = None) -> None:
+def show(job: JobId, as_json: AsJson = False, home: StateFolder = None) -> None:
     """Show everything about a job."""
     from service.jobs.schemas import JobOut
 
@@ -83,7 +83,7 @@ def show(job: JobId, as_json: AsJson = False, home: HomeFolder = None) -> None:
 
 
 @app.command()
-def follow(job: JobId, home: HomeFolder = None) -> None:
+def follow(job: JobId, home: StateFolder = None) -> None:
     """Print how far a job is, and what it says, until it ends. Ctrl-C leaves it running.
 
     Exit code 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
@@ -98,7 +98,7 @@ def follow(job: JobId, home: HomeFolder = None) -> None:
 
 
 @app.command()
-def cancel(job: JobId, home: HomeFolder = None) -> None:
+def cancel(job: JobId, home: StateFolder = None) -> None:
     """Cancel a job: a queued one at once, a running one as soon as its worker hears of it."""
     store = _open(home)
     row = store.request_cancel(store.find(job).id)
