@@ -35,7 +35,7 @@ from rich.table import Table
 
 from benchmarks.running import EXAMPLES, authorization
 from contracts.model_folder import write_model_folder
-from contracts.release.reference import find
+from contracts.release.lookup import find
 from contracts.release.release import Release
 from contracts.review import Segments, segments
 from contracts.store.urls import open_store

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.errors import ConfigError, MachineError
-from contracts.release.manifest import MANIFEST, FileEntry
+from contracts.release.files import MANIFEST
+from contracts.release.manifest import FileEntry, Manifest
 
 if TYPE_CHECKING:
     from contracts.release.release import Release
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 HANDLER = "torchserve.handler"
 """The module whose class TorchServe calls. It is imported from the installed package, never from a model's folder."""
 
-MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", MANIFEST)
-"""The files of a release that a worker reads; nothing else of it comes near TorchServe."""
+
+def model_files(manifest: Manifest) -> tuple[str, ...]:
+    """The files of a release that a worker reads; nothing else of it comes near TorchServe."""
+    engines = {name for engine in manifest.engines for name in engine.files}
+    return (*sorted(engines | {"tokenizer.json"}), MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def write_model_folder(release: Release, model_store: Path, settings: WorkerSett
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=model_store))
         try:
             scratch.chmod(0o755)  # TorchServe may run as another user than the gateway
-            for name in MODEL_FILES:
+            for name in model_files(release.manifest):
                 _link(release.folder / name, scratch / name)
             for path, text in written.items():
                 (scratch / path).parent.mkdir(exist_ok=True)
@@ -115,15 +119,14 @@ def _is_sound(folder: Path, release: Release, written: dict[Path, str]) -> bool:
     """Whether the folder holds exactly what would be written now. A worker may be reading it, so it had better stay."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    found = list(folder.rglob("*"))
-    expected = {*map(Path, MODEL_FILES), *written}
-    names = {path.relative_to(folder) for path in found if not path.is_dir()}
-    if names != expected or any(path.is_symlink() for path in found):
+    present = list(folder.rglob("*"))
+    read = model_files(release.manifest)
+    names = {path.relative_to(folder) for path in present if not path.is_dir()}
+    if names != {*map(Path, read), *written} or any(path.is_symlink() for path in present):
         return False
-    listed = {name: entry for name, entry in release.manifest.files.items() if name in MODEL_FILES}
-    listed[MANIFEST] = FileEntry.of(release.folder / MANIFEST)
+    entries = release.manifest.files | {MANIFEST: FileEntry.of(release.folder / MANIFEST)}
     return all((folder / path).read_bytes() == text.encode() for path, text in written.items()) and all(
-        FileEntry.of(folder / name) == entry for name, entry in listed.items()
+        FileEntry.of(folder / name) == entries[name] for name in read
     )
 
 

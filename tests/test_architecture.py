@@ -32,10 +32,8 @@ TOO_LONG = {
     "contracts/jobs/store.py",
     "service/http/protocol.py",
     "service/releases/service.py",
-    "training/pipeline/runner.py",
-    "training/stages/train.py",
 }
-ONE_NAME_FOR_SEVERAL = {"Child", "SelfAttention"}
+ONE_NAME_FOR_SEVERAL = {"Child"}
 
 
 def _modules(root: Path = ROOT) -> Iterator[tuple[str, Path]]:

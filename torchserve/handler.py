@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from contracts.engine import Engine, Logits
 from contracts.errors import ReviewError
 from contracts.isolation import alone, together
 from contracts.review import Review, Segments, segments
 from contracts.tokens import Encoded, ReviewEncoder
 from contracts.wire import EXPIRED, Prediction, read_request, refusal_body, response_body
-from torchserve.engines.pytorch import Engine, Logits
 from torchserve.language import Language
 from torchserve.model import load_model
 
@@ -47,11 +47,13 @@ class ReviewHandler:
     def initialize(self, context: Context) -> None:
         """Load the release in the model's folder and warm it up. Raises ModelError when it cannot be loaded."""
         started = perf_counter()
-        self.encoder, self.engine = load_model(Path(context.system_properties["model_dir"]))
-        self.language = Language()
+        model = load_model(Path(context.system_properties["model_dir"]))
+        self.encoder, self.engine = model.encoder, model.engine
+        self.language = Language(model.language)
         loaded = perf_counter()
         self.engine.warm_up()
-        log.info("model loaded in %.1f s, warm after %.1f s", loaded - started, perf_counter() - started)
+        seconds = loaded - started, perf_counter() - started
+        log.info("engine %s loaded in %.1f s, warm after %.1f s", model.kind, *seconds)
         # From here on TorchServe's worker would log two lines a request.
         logging.getLogger().setLevel(logging.WARNING)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from contracts.wire import Unfamiliar
 
-WORDS_FILE = Path(__file__).with_name("english.txt")
-"""The words that stand in the most reviews, over categories of equal weight; names of makers left out."""
+WORDS_FILES = {"en": Path(__file__).with_name("english.txt")}
+"""By language, the words that stand in the most reviews, over categories of equal weight; names of makers left out."""
 
 CHARACTERS_READ = 2000
 """Enough to know a language, and a bound for the time that it takes."""
@@ -26,13 +26,16 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 
 class Language:
-    """What the model's training has made familiar: `contracts.review.LANGUAGE`."""
+    """What the model's training has made familiar. Of a language without a list of words nothing is said."""
 
-    def __init__(self) -> None:
-        self._known = frozenset(WORDS_FILE.read_text(encoding="ascii").split())
+    def __init__(self, language: str) -> None:
+        file = WORDS_FILES.get(language)
+        self._known = frozenset(file.read_text(encoding="ascii").split()) if file else None
 
     def unfamiliar(self, text: str) -> Unfamiliar | None:
         """What is unfamiliar about a cleaned text; None also where it is too short to tell."""
+        if self._known is None:
+            return None
         text = text[:CHARACTERS_READ].lower().replace("’", "'")
         if not text.isascii() and 3 * len(_OTHER_SCRIPT.findall(text)) > len(_LETTER.findall(text)):
             return "script"

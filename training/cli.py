@@ -72,7 +72,9 @@ def pipeline_run(
         from contracts.release.default_store import default_store
         from contracts.settings import Home
         from contracts.store.urls import open_store
-        from training.pipeline.runner import PLAN, Run, parse_overrides, run
+        from training.pipeline.local import run
+        from training.pipeline.plan import plan
+        from training.pipeline.request import Run, parse_overrides
 
         overrides = parse_overrides(settings or [])
         url = (open_store(store) if store else default_store(Home.default())).url
@@ -80,7 +82,7 @@ def pipeline_run(
         with listener.bar:
             facts = run(Run(tuple(data), preset, url, work, name, config, overrides), listener)
     table = Table("stage", "seconds", "artifacts")
-    for stage, _, _ in PLAN:
+    for stage in plan():
         table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))
     console.print(table)
     exported = facts["export"]

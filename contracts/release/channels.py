@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from contracts.errors import Conflict, NotFound, StoreError
-from contracts.release.manifest import Name, checked_name, document_bytes, load_json, manifest_key
+from contracts.release.manifest import Name, checked_name, manifest_key
+from contracts.release.strict_json import document_bytes, load_json
 from contracts.store.protocol import ObjectStore
 
 PRODUCTION = "production"

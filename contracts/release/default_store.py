@@ -10,13 +10,11 @@ from tempfile import TemporaryDirectory
 from contracts.errors import Conflict, NotFound
 from contracts.release import channels
 from contracts.release.bundled import bundled_store
-from contracts.release.manifest import (
-    DOCUMENT_LIMIT,
-    load_json,
-    manifest_key,
-)
+from contracts.release.files import DOCUMENT_LIMIT
+from contracts.release.manifest import manifest_key
 from contracts.release.published import MODEL_NAME, stored_manifest, versions
 from contracts.release.signing import signature_problem, signing_key
+from contracts.release.strict_json import load_json
 from contracts.release.transfer import fetch, publish, write_signed
 from contracts.settings import Home
 from contracts.store.file_store import FileStore

@@ -10,27 +10,17 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from contracts.errors import ModelError, ReleaseError
-from contracts.release.manifest import (
-    DOCUMENT_LIMIT,
-    MANIFEST,
-    RELEASE_FILES,
-    Calibration,
-    FileEntry,
-    Golden,
-    Manifest,
-    explain_file,
-    load_json,
-)
+from contracts.release.documents import Calibration, Golden, explain_file
+from contracts.release.files import DOCUMENT_LIMIT, FILES, MANIFEST
+from contracts.release.manifest import FileEntry, Manifest
 from contracts.release.signing import signature_problem
-from contracts.release.weights import read_header
+from contracts.release.strict_json import load_json
+from contracts.release.weights import QUANTISED, read_header
 from contracts.tokens import ReviewEncoder
 
 _Check = Callable[[Path, Manifest], Iterator[str]]
 
 _DOCUMENTS: dict[str, type[BaseModel]] = {"golden.json": Golden, "calibration.json": Calibration}
-
-CONFIG_LIMIT = 32 * 1024 * 1024
-"""Bytes that a tokenizer or a configuration may have; far more than BERT's."""
 
 
 def inspect(folder: Path, key: bytes | None) -> tuple[Manifest | None, list[str]]:
@@ -40,13 +30,13 @@ def inspect(folder: Path, key: bytes | None) -> tuple[Manifest | None, list[str]
     right hash is looked into.
     """
     try:
-        found = {entry.name: entry for entry in os.scandir(folder)}
+        entries = {entry.name: entry for entry in os.scandir(folder)}
     except OSError as error:
         return None, [f"{folder} is no release folder: {error.strerror}"]
-    linked = sorted(name for name, entry in found.items() if not entry.is_file(follow_symlinks=False))
-    unlisted = sorted(found.keys() - {*RELEASE_FILES, MANIFEST, *linked})
+    linked = sorted(name for name, entry in entries.items() if not entry.is_file(follow_symlinks=False))
+    strange = sorted(entries.keys() - {*FILES, MANIFEST, *linked})
     problems = [f"{name}: not a plain file" for name in linked]
-    problems += [f"{name}: not a file of a release, remove it" for name in unlisted]
+    problems += [f"{name}: not a file of a release, remove it" for name in strange]
     if MANIFEST in linked:
         return None, problems
     try:
@@ -57,12 +47,15 @@ def inspect(folder: Path, key: bytes | None) -> tuple[Manifest | None, list[str]
     if problem := signature_problem(load_json(data), key):
         problems.append(f"{MANIFEST}: {problem}")
     sound = set()
-    for name in RELEASE_FILES:
-        if name not in linked:
-            if problem := _difference(folder / name, manifest.files[name]):
-                problems.append(f"{name}: {problem}")
-            else:
-                sound.add(name)
+    for name in FILES:
+        if name in linked:
+            continue
+        if name not in manifest.files:
+            problems += [f"{name}: not listed in the manifest, remove it"] if name in entries else []
+        elif problem := _difference(folder / name, manifest.files[name]):
+            problems.append(f"{name}: {problem}")
+        else:
+            sound.add(name)
     for names, check in _CHECKS:
         if sound.issuperset(names) and (wrong := _run(check, names[0], folder, manifest)):
             problems += wrong
@@ -105,7 +98,7 @@ def _read(path: Path, limit: int) -> bytes:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    document = load_json(_read(path, CONFIG_LIMIT))
+    document = load_json(_read(path, FILES[path.name].limit))
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
     return document
@@ -149,20 +142,31 @@ def _vocabulary(folder: Path, _manifest: Manifest) -> Iterator[str]:
 
 
 def _golden(folder: Path, _manifest: Manifest) -> Iterator[str]:
-    Golden.model_validate(load_json(_read(folder / "golden.json", DOCUMENT_LIMIT)))
+    Golden.model_validate(_object(folder / "golden.json"))
     yield from ()
 
 
 def _calibration(folder: Path, manifest: Manifest) -> Iterator[str]:
-    found = Calibration.model_validate(load_json(_read(folder / "calibration.json", DOCUMENT_LIMIT)))
-    if found.temperature != manifest.temperature:
-        yield f"the temperature is {found.temperature}, the manifest says {manifest.temperature}"
+    temperature = Calibration.model_validate(_object(folder / "calibration.json")).temperature
+    if temperature != manifest.temperature:
+        yield f"the temperature is {temperature}, the manifest says {manifest.temperature}"
 
 
 def _card(name: str) -> _Check:
     def check(folder: Path, _manifest: Manifest) -> Iterator[str]:
-        if not _read(folder / name, DOCUMENT_LIMIT).decode("utf-8").strip():
+        if not _read(folder / name, FILES[name].limit).decode("utf-8").strip():
             yield "empty"
+
+    return check
+
+
+def _optional(name: str) -> _Check:
+    def check(folder: Path, _manifest: Manifest) -> Iterator[str]:
+        if name.endswith(".safetensors"):
+            read_header(folder / name, QUANTISED)
+        else:
+            _object(folder / name)
+        yield from ()
 
     return check
 
@@ -176,5 +180,6 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("calibration.json",), _calibration),
     (("MODEL_CARD.md",), _card("MODEL_CARD.md")),
     (("DATA_CARD.md",), _card("DATA_CARD.md")),
+    *(((name,), _optional(name)) for name, file in FILES.items() if not file.required),
 )
 """What is looked into once the named files are sound. A check yields problems of the first, or raises with one."""

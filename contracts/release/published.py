@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from contracts.errors import NotFound, ReleaseError
-from contracts.release.manifest import (
-    DOCUMENT_LIMIT,
-    MANIFEST,
-    Manifest,
-    checked_name,
-    manifest_key,
-)
+from contracts.release.files import DOCUMENT_LIMIT, MANIFEST
+from contracts.release.manifest import Manifest, checked_name, manifest_key
 from contracts.store.protocol import ObjectStore, Stored
 
 MODEL_NAME = "review-stars"

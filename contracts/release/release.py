@@ -7,12 +7,10 @@ from pathlib import Path
 
 from contracts.errors import ReleaseError
 from contracts.release.bundled import key_for_folder
+from contracts.release.documents import Golden
 from contracts.release.inspection import inspect
-from contracts.release.manifest import (
-    Golden,
-    Manifest,
-    load_json,
-)
+from contracts.release.manifest import Manifest
+from contracts.release.strict_json import load_json
 from contracts.tokens import ReviewEncoder
 
 
@@ -36,9 +34,14 @@ class Release:
             raise ReleaseError(f"{folder} is not a sound release: {problems[0]}{more}", problems)
         return cls(folder, manifest)
 
-    def golden(self) -> Golden:
-        """The cases that a loaded model must answer before it gets traffic."""
-        return Golden.model_validate(load_json((self.folder / "golden.json").read_bytes()))
+    def golden(self, kind: str | None = None) -> Golden:
+        """The cases that a loaded model must answer before it gets traffic, with the tolerance of the engine.
+
+        `kind` is one of the manifest's engines, the best one by default.
+        """
+        golden = Golden.model_validate(load_json((self.folder / "golden.json").read_bytes()))
+        engine = next(engine for engine in self.manifest.engines if kind in {None, engine.kind})
+        return golden if engine.tolerance is None else golden.model_copy(update={"tolerance": engine.tolerance})
 
     def encoder(self) -> ReviewEncoder:
         """The tokenizer with the release's token limit and truncation policy."""

@@ -27,13 +27,13 @@ def signature_problem(document: Mapping[str, Any], key: bytes | None) -> str | N
     """Why a document's signature must not be trusted. Without a key nothing is asked."""
     if not key:
         return None
-    found = document.get(FIELD)
-    if not isinstance(found, str):
+    signature = document.get(FIELD)
+    if not isinstance(signature, str):
         return (
             f"not signed, though {KEY_VARIABLE} is set: publish it with the key, or sign what lies in a store with "
             "`stars release sign VERSION`"
         )
-    if not hmac.compare_digest(found.encode("utf-8", "replace"), _signature(document, key).encode()):
+    if not hmac.compare_digest(signature.encode("utf-8", "replace"), _signature(document, key).encode()):
         return f"wrong signature: it was changed, or signed with another key than {KEY_VARIABLE}"
     return None
 

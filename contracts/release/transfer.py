@@ -7,45 +7,48 @@ against it before anything opens the file.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock
 
-from contracts.errors import ConfigError, Conflict, MachineError, NotFound, ReleaseError, StoreError
+from contracts.errors import ConfigError, Conflict, NotFound, ReleaseError
 from contracts.release.bundled import key_for_store
-from contracts.release.manifest import (
-    MANIFEST,
-    RELEASE_FILES,
-    FileEntry,
-    Manifest,
-    document_bytes,
-    load_json,
-    manifest_key,
-)
+from contracts.release.files import FILES, MANIFEST, REQUIRED
+from contracts.release.manifest import FileEntry, Manifest, manifest_key
 from contracts.release.published import stored_manifest
 from contracts.release.release import Release
 from contracts.release.signing import KEY_VARIABLE, signed, signing_key
-from contracts.store.file_store import write_atomically
-from contracts.store.protocol import FULL, ObjectStore, Stored
+from contracts.release.strict_json import document_bytes, load_json
+from contracts.store.disk import explained, write_atomically
+from contracts.store.protocol import ObjectStore, Stored
 
 
 def file_entries(folder: Path) -> dict[str, FileEntry]:
     """Hashes and sizes of the release files in a folder, for a new manifest. Raises ReleaseError for a missing file."""
     try:
-        return {name: FileEntry.of(folder / name) for name in RELEASE_FILES}
+        return {name: FileEntry.of(folder / name) for name in FILES if name in REQUIRED or (folder / name).exists()}
     except OSError as error:
-        raise ReleaseError(f"{error.filename} cannot be read: a release needs {', '.join(RELEASE_FILES)}") from error
+        raise ReleaseError(f"{error.filename} cannot be read: a release needs {', '.join(REQUIRED)}") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Write manifest.json into a release folder, signed when $STARS_SIGNING_KEY is set; returns what was written."""
-    data = manifest.to_json(signing_key())
-    with _explained(folder):
-        write_atomically(folder / MANIFEST, lambda target: target.write(data))
+    """Write manifest.json into a release folder, signed when $STARS_SIGNING_KEY is set; returns what was written.
+
+    One that is there already and says the same stays as it is but for its signature, so that a release which an older
+    version of the project has made is passed on in the words of that version.
+    """
+    path, key = folder / MANIFEST, signing_key()
+    data = manifest.to_json(key)
+    with explained(folder):
+        present = path.read_bytes() if path.is_file() else b""
+        with suppress(ReleaseError):
+            if Manifest.parse(present).says_the_same(manifest):
+                data = document_bytes(signed(load_json(present), key))
+        if data != present:
+            write_atomically(path, lambda target: target.write(data))
     return Manifest.parse(data)
 
 
@@ -60,7 +63,7 @@ def publish(store: ObjectStore, folder: Path, manifest: Manifest) -> Release:
     write_manifest(folder, manifest)
     release = Release.open(folder)
     prefix = _prefix(manifest.name, manifest.version)
-    for name in (*RELEASE_FILES, MANIFEST):
+    for name in (*manifest.files, MANIFEST):
         try:
             store.upload(folder / name, prefix + name, if_absent=True)
         except Conflict:
@@ -94,7 +97,7 @@ def fetch(store: ObjectStore, name: str, version: str, into: Path) -> Release:
     key = key_for_store(store)
     target = into / name / version
     scratch = into / f".{name}-{version}"
-    with _explained(target):
+    with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(into / f"{scratch.name}.lock"):
             with suppress(ReleaseError):
@@ -123,9 +126,9 @@ def _prefix(name: str, version: str) -> str:
 def _is_same(store: ObjectStore, key: str, path: Path) -> bool:
     """Whether the object has the file's content."""
     with TemporaryDirectory(prefix="stars-") as folder:
-        found = Path(folder) / path.name
-        store.download(key, found)
-        return FileEntry.of(found) == FileEntry.of(path)
+        stored = Path(folder) / path.name
+        store.download(key, stored)
+        return FileEntry.of(stored) == FileEntry.of(path)
 
 
 def _download(store: ObjectStore, stored: Stored, folder: Path, key: bytes | None) -> Release:
@@ -139,13 +142,3 @@ def _download(store: ObjectStore, stored: Stored, folder: Path, key: bytes | Non
             raise ReleaseError(f"{name} of {manifest.name} {manifest.version} is missing in {store.url}") from error
     (folder / MANIFEST).write_bytes(stored.data)
     return Release._open(folder, key)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise MachineError(f"no space left while writing {path}: free some disk space and run it again") from error
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error

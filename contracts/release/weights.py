@@ -9,28 +9,32 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from contracts.errors import ModelError
-from contracts.release.manifest import load_json
+from contracts.release.strict_json import load_json
 
 HEADER_LIMIT = 4 * 1024 * 1024
-ITEM_BYTES = {"F32": 4, "F16": 2}
-"""The number formats that a release may hold."""
+FLOATS: Mapping[str, int] = {"F32": 4, "F16": 2}
+"""The number formats of the trained weights, with the bytes of a number."""
+
+QUANTISED: Mapping[str, int] = {**FLOATS, "I8": 1, "U8": 1, "I32": 4}
+"""Those of weights in fewer bits, with their scales and offsets."""
 
 _FOREIGN = {b"\x80": "a pickle file", b"PK": "a zip archive, as torch.save writes it", b"\x89HDF": "an HDF5 file"}
 
 
 class Tensor(NamedTuple):
-    """One tensor as the header describes it: "F32" or "F16", and its shape."""
+    """One tensor as the header describes it: its number format, such as "F32", and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
-def read_header(path: Path) -> dict[str, Tensor]:
-    """The tensors by name. Raises ModelError for anything but a sound safetensors file of F32 and F16 tensors."""
+def read_header(path: Path, formats: Mapping[str, int] = FLOATS) -> dict[str, Tensor]:
+    """The tensors by name. Raises ModelError for anything but a sound safetensors file of tensors in these formats."""
     try:
         with path.open("rb") as source:
             total = os.fstat(source.fileno()).st_size
@@ -52,7 +56,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     header.pop("__metadata__", None)
     spans, tensors = [], {}
     for name, entry in header.items():
-        tensor, begin, end = _entry(path.name, name, entry)
+        tensor, begin, end = _entry(path.name, name, entry, formats)
         tensors[name] = tensor
         spans.append((begin, end))
     position = 0
@@ -65,7 +69,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _entry(file: str, name: str, entry: Any) -> tuple[Tensor, int, int]:
+def _entry(file: str, name: str, entry: Any, formats: Mapping[str, int]) -> tuple[Tensor, int, int]:
     """One entry of the header as (tensor, first byte, last byte + 1)."""
     fault = ModelError(f"{file}: the header's entry for {name[:80]!r} is damaged: export it again")
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
@@ -77,9 +81,9 @@ def _entry(file: str, name: str, entry: Any) -> tuple[Tensor, int, int]:
             raise fault
     if len(offsets) != 2 or len(shape) > 8:
         raise fault
-    item = ITEM_BYTES.get(str(entry["dtype"]))
+    item = formats.get(str(entry["dtype"]))
     if item is None:
-        raise ModelError(f"{file}: {name[:80]!r} is not stored as F32 or F16: convert it first")
+        raise ModelError(f"{file}: {name[:80]!r} is not stored as {' or '.join(formats)}: convert it first")
     begin, end = offsets
     if end - begin != math.prod(shape) * item:
         raise ModelError(f"{file}: {name[:80]!r} has a size that does not fit its shape: export it again")

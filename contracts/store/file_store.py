@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from contracts.errors import ConfigError, Conflict, MachineError, NotFound, StoreError
-from contracts.store.protocol import FULL, READ_LIMIT, Stored, check_key, is_key
+from contracts.errors import ConfigError, NotFound, StoreError
+from contracts.store.disk import explained, write_atomically
+from contracts.store.protocol import READ_LIMIT, Stored, changed, check_key, check_size, is_key, taken
 
 LOCK_SECONDS = 30.0
 
@@ -42,7 +42,7 @@ class FileStore:
         return self._root.as_uri()
 
     def read(self, key: str, *, limit: int = READ_LIMIT) -> Stored:
-        with _explained(key), self._open(key, limit) as source:
+        with explained(key), self._open(key, limit) as source:
             data = source.read()
         return Stored(data, hashlib.sha256(data).hexdigest())
 
@@ -51,16 +51,16 @@ class FileStore:
         return hashlib.sha256(data).hexdigest()
 
     def upload(self, path: Path, key: str, *, if_absent: bool = False) -> None:
-        with _explained(str(path)), path.open("rb") as source:
+        with explained(path), path.open("rb") as source:
             self._put(key, lambda target: shutil.copyfileobj(source, target), if_absent)
 
     def download(self, key: str, path: Path, *, limit: int | None = None) -> None:
-        with _explained(str(path)), self._open(key, limit) as source:
+        with explained(path), self._open(key, limit) as source:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, lambda target: shutil.copyfileobj(source, target))
 
     def check_writable(self) -> None:
-        with _explained(self.url):
+        with explained(self.url):
             self._root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._root):
                 pass
@@ -79,7 +79,7 @@ class FileStore:
     def delete(self, key: str) -> None:
         path = self._path(key)
         if path.exists():  # no lock file in a folder that nothing was ever written to
-            with _explained(key), self._locked():
+            with explained(key), self._locked():
                 path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
@@ -92,10 +92,11 @@ class FileStore:
         if path.resolve() != self._root.resolve() / key:
             raise StoreError(f"{key} in {self.url} is a symbolic link: put the file itself there")
         source = path.open("rb")
-        size = os.fstat(source.fileno()).st_size
-        if limit is not None and size > limit:
+        try:
+            check_size(key, os.fstat(source.fileno()).st_size, limit)
+        except StoreError:
             source.close()
-            raise StoreError(f"{key} has {size} bytes where at most {limit} were expected: it is not what it says")
+            raise
         return source
 
     def _put(
@@ -105,12 +106,12 @@ class FileStore:
 
         def check() -> None:
             if if_absent and path.exists():
-                raise Conflict(f"{key} exists already and is never overwritten: choose another name")
+                raise taken(key)
             if if_match is not None and (not path.exists() or self.read(key).etag != if_match):
-                raise Conflict(f"{key} was changed by someone else: read it again, then repeat")
+                raise changed(key)
 
         check()  # before the work, and once more under the lock
-        with _explained(key):
+        with explained(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, fill, self._locked(check))
 
@@ -123,39 +124,3 @@ class FileStore:
                 yield
         except Timeout as error:
             raise StoreError(f"{self.url} has been locked for {LOCK_SECONDS:.0f} s: is a writer hanging?") from error
-
-
-def write_atomically(
-    path: Path, fill: Callable[[BinaryIO], object], guard: AbstractContextManager[None] | None = None
-) -> None:
-    """Write a file that appears whole or not at all, and survives a power cut once this returns.
-
-    `fill` writes the bytes; the rename into place happens inside `guard`. The folder must exist.
-    """
-    temporary = path.with_name(f".tmp-{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as target:
-            fill(target)
-            target.flush()
-            os.fsync(target.fileno())
-        with guard or nullcontext():
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn the operating system's errors into ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise MachineError(f"no space left while writing {what}: free some disk space and run it again") from error
-        reason = error.strerror or str(error)
-        raise StoreError(f"{what}: {reason}. Check that the path is right and that you may use it") from error

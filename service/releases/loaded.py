@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from contracts.errors import DeadlineExceeded, GateError
-from contracts.release.manifest import GoldenCase
+from contracts.release.documents import GoldenCase
 from contracts.release.release import Release
 from contracts.review import Review
 from contracts.wire import Prediction, Predictions

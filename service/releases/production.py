@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from contracts.errors import NotFound, StarsError
-from contracts.release import channels, published, reference
+from contracts.release import channels, lookup, published
 from contracts.release.channels import PRODUCTION, Channel
 from contracts.store.protocol import ObjectStore
 
@@ -16,14 +16,14 @@ def production_version(store: ObjectStore, name: str) -> str:
     Raises NotFound, saying what to do, when the store is empty or leaves a choice.
     """
     with suppress(NotFound):
-        return reference.resolve(store, PRODUCTION, name)
+        return lookup.resolve(store, PRODUCTION, name)
     versions = published.versions(store, name)
     if len(versions) > 1:
         raise NotFound(
             f"{store.url} holds {', '.join(versions)} and its production channel points nowhere: choose one with "
             f"`stars release promote VERSION --store {store.url}`"
         )
-    return reference.resolve(store, "latest", name)
+    return lookup.resolve(store, "latest", name)
 
 
 def read_production(store: ObjectStore, name: str) -> Channel | None:

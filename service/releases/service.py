@@ -9,7 +9,8 @@ from anyio.to_thread import run_sync
 
 from contracts.errors import NotFound
 from contracts.release import published
-from contracts.release.manifest import DOCUMENT_LIMIT, Manifest, manifest_key
+from contracts.release.files import DOCUMENT_LIMIT
+from contracts.release.manifest import Manifest, manifest_key
 from service.backend.protocol import Backend
 from service.errors import NoSuchVersion
 from service.metrics import Metrics

@@ -29,7 +29,7 @@ def encoder() -> ReviewEncoder:
 
 @pytest.fixture(scope="module")
 def language() -> Language:
-    return Language()
+    return Language("en")
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *NO_TEXT])

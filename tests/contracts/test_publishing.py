@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Conflict, MachineError
-from contracts.release.manifest import MANIFEST, RELEASE_FILES, Manifest
+from contracts.release.files import MANIFEST, REQUIRED
+from contracts.release.manifest import Manifest
 from contracts.release.published import read_manifest, versions
 from contracts.release.transfer import fetch, publish, write_manifest
 from contracts.store.file_store import FileStore
 
 Build = Callable[..., tuple[Path, Manifest]]
 NAME = "review-stars"
-STEPS = len(RELEASE_FILES) + 1
+STEPS = len(REQUIRED) + 1
 PUBLISH = """
 import sys
 from pathlib import Path
@@ -157,7 +158,7 @@ def test_many_at_once_of_two_contents(store: FileStore, build: Build, tmp_path: 
 def test_killed_in_the_middle(store: FileStore, build: Build, tmp_path: Path) -> None:
     folder, manifest = build("v1", 0)
     write_manifest(folder, manifest)
-    code = "import os, signal\nimport contracts.store.file_store as s\nreal, n = os.fsync, []\n"
+    code = "import os, signal\nimport contracts.store.disk as s\nreal, n = os.fsync, []\n"
     code += "def fsync(d):\n n.append(d)\n real(d) if len(n) < 9 else os.kill(os.getpid(), signal.SIGKILL)\n"
     code += f"s.os.fsync = fsync\n{PUBLISH}"
     done = subprocess.run([sys.executable, "-c", code, store.url, str(folder)], timeout=60, capture_output=True)
@@ -179,7 +180,7 @@ def test_a_full_disk(store: FileStore, build: Build, tmp_path: Path, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr("contracts.store.file_store.os.fsync", fsync)
+    monkeypatch.setattr("contracts.store.disk.os.fsync", fsync)
     with pytest.raises(MachineError, match="free some disk space"):
         publish(store, folder, manifest)
     assert versions(store) == []
@@ -190,7 +191,7 @@ def test_a_full_disk(store: FileStore, build: Build, tmp_path: Path, monkeypatch
 
 def _first_difference(one: Path, other: Path) -> int:
     """The step that uploads the first file in which two releases differ."""
-    names = [*RELEASE_FILES, MANIFEST]
+    names = [*REQUIRED, MANIFEST]
     return next((i for i, name in enumerate(names) if _differ(one / name, other / name)), STEPS)
 
 

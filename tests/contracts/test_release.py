@@ -12,15 +12,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from contracts.errors import MachineError, NotFound, ReleaseError
 from contracts.release import channels
 from contracts.release.bundled import bundled_store
 from contracts.release.default_store import default_store
-from contracts.release.manifest import MANIFEST, RELEASE_FILES, FileEntry, Manifest
+from contracts.release.files import FILES, MANIFEST, REQUIRED
+from contracts.release.lookup import find, resolve
+from contracts.release.manifest import EngineSpec, FileEntry, Manifest
 from contracts.release.published import read_manifest, versions
-from contracts.release.reference import find, resolve
 from contracts.release.release import Release, verify
 from contracts.release.transfer import fetch, file_entries, publish, write_manifest
 from contracts.settings import Home
@@ -78,7 +81,7 @@ def test_a_sound_release(release: Path) -> None:
 def test_publish_fetch_and_fetch_again(store: FileStore, build: Build, tmp_path: Path) -> None:
     folder, manifest = build()
     publish(store, folder, manifest)
-    assert store.list("") == sorted(f"releases/{NAME}/v1/{name}" for name in (*RELEASE_FILES, MANIFEST))
+    assert store.list("") == sorted(f"releases/{NAME}/v1/{name}" for name in (*REQUIRED, MANIFEST))
     fetched = fetch(store, NAME, "v1", tmp_path / "cache")
     assert fetched.folder == tmp_path / "cache" / NAME / "v1"
     assert fetched.manifest == manifest == read_manifest(store, NAME, "v1")
@@ -124,13 +127,13 @@ def test_no_folder_and_no_manifest(tmp_path: Path, build: Build) -> None:
     assert only_problem(build()[0]) == "manifest.json: missing"
 
 
-@pytest.mark.parametrize("name", RELEASE_FILES)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_missing_file(release: Path, name: str) -> None:
     (release / name).unlink()
     assert f"{name}: missing" in verify(release)
 
 
-@pytest.mark.parametrize("name", RELEASE_FILES)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_flipped_byte(release: Path, name: str) -> None:
     content = bytearray((release / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -172,7 +175,14 @@ def test_names_that_are_no_release_files(release: Path, name: str) -> None:
         ("version", "../v1"),
         ("version", "v1\n"),
         ("name", "/review-stars"),
-        ("schema_version", 2),
+        ("schema_version", 3),
+        ("schema_version", "2"),
+        ("language", "English"),
+        ("engines", []),
+        ("engines", [{"kind": "torch"}, {"kind": "torch"}]),
+        ("engines", [{"kind": "Torch 2"}]),
+        ("engines", [{"kind": "torch", "files": []}]),
+        ("engines", [{"kind": "torch", "tolerance": 0}]),
         ("created", "2026-01-01T00:00:00"),  # without a time zone
         ("temperature", 0),
         ("token_limit", 100_000),
@@ -246,7 +256,7 @@ def test_wrong_contents_with_right_hashes(release: Path, file: str, changes: dic
     assert word in only_problem(release)
 
 
-@pytest.mark.parametrize("file", [name for name in RELEASE_FILES if name.endswith(".json")])
+@pytest.mark.parametrize("file", [name for name in REQUIRED if name.endswith(".json")])
 @pytest.mark.parametrize("content", [b"[]", b"{", b"\xff", b"NaN", b"[" * 100_000])
 def test_documents_that_are_not_json(release: Path, file: str, content: bytes) -> None:
     replace(release, file, content)
@@ -318,7 +328,7 @@ def test_disk_full_while_fetching(
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("contracts.store.file_store.os.fsync", full)
+    monkeypatch.setattr("contracts.store.disk.os.fsync", full)
     with pytest.raises(MachineError, match="free some disk space"):
         fetch(store, NAME, "v1", tmp_path / "cache")
     monkeypatch.undo()
@@ -351,7 +361,7 @@ def test_find(store: FileStore, build: Build, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ReleaseError, match="no release folder"):
         find("./nothing", store, tmp_path / "cache")
     channels.move(store, NAME, "production", "v1", "ann", None)
-    monkeypatch.setattr("contracts.release.reference.bundled_store", lambda: store)
+    monkeypatch.setattr("contracts.release.lookup.bundled_store", lambda: store)
     assert find("bundled", FileStore(tmp_path / "other"), tmp_path / "cache").manifest.version == "v1"
 
 
@@ -409,3 +419,78 @@ class TestDefaultStore:
     def test_an_installation_without_a_bundled_release(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("contracts.release.bundled.ROOT", tmp_path)
         assert default_store(Home(tmp_path / "home")).list("") == []
+
+
+# Optional files and engines
+
+
+OPTIONAL = sorted(set(FILES) - set(REQUIRED))
+
+
+def enrich(folder: Path, manifest: Manifest, **engine: Any) -> Manifest:
+    """The release with every optional file, and an engine before the reference."""
+    for name in OPTIONAL:
+        (folder / name).write_text("{}")
+    arrays = {"x": np.ones((2, 3), np.int8), "scale": np.ones(2, np.float32)}
+    safetensors.numpy.save_file(arrays, folder / "model-int8.safetensors")
+    fast = EngineSpec(**{"kind": "torch-int8", "files": ["model-int8.safetensors"], "tolerance": 0.5} | engine)
+    changes = {"files": file_entries(folder), "engines": (fast, EngineSpec(batch_size=4))}
+    return write_manifest(folder, manifest.model_copy(update=changes))
+
+
+def test_a_release_with_all_that_there_can_be(store: FileStore, build: Build, tmp_path: Path) -> None:
+    folder, manifest = build()
+    manifest = enrich(folder, manifest)
+    assert verify(folder) == []
+    publish(store, folder, manifest)
+    fetched = fetch(store, NAME, "v1", tmp_path / "cache")
+    assert fetched.manifest == manifest
+    assert {path.name for path in fetched.folder.iterdir()} == {*FILES, MANIFEST}
+    assert [fetched.golden(kind).tolerance for kind in (None, "torch-int8", "torch")] == [0.5, 0.5, 0.02]
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_optional_file_is_checked_as_the_others(release: Path, build: Build, name: str) -> None:
+    (release / name).write_text("{}")
+    assert only_problem(release) == f"{name}: not listed in the manifest, remove it"
+    enrich(release, Release.open(_without(release, name)).manifest)
+    replace(release, name, b"[]")
+    assert only_problem(release).startswith(f"{name}: ")
+    (release / name).unlink()
+    assert only_problem(release) == f"{name}: missing"
+
+
+def _without(folder: Path, name: str) -> Path:
+    (folder / name).unlink()
+    return folder
+
+
+def test_the_trained_weights_are_never_quantised(release: Path) -> None:
+    arrays = {"classifier.weight": np.ones((5, 8), np.int8)}
+    replace(release, "model.safetensors", safetensors.numpy.save(arrays))
+    assert "is not stored as F32 or F16" in only_problem(release)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("conformal.jsn", "conformal.json"),
+        ("model-int4.safetensors", "model-int8.safetensors"),
+        ("data-profile.json", "data_profile.json"),
+    ],
+)
+def test_an_unknown_file_is_answered_with_the_nearest_name(release: Path, name: str, nearest: str) -> None:
+    edit_manifest(release, lambda document: document["files"].update({name: {"sha256": "0" * 64, "size": 1}}))
+    assert f"{name!r} is not the name of a release file: did you mean {nearest!r}?" in only_problem(release)
+
+
+def test_a_file_may_not_be_larger_than_its_kind(release: Path) -> None:
+    entry = {"sha256": "0" * 64, "size": 2**40}
+    edit_manifest(release, lambda document: document["files"].update({"MODEL_CARD.md": entry}))
+    assert "MODEL_CARD.md has 1099511627776 bytes and may have 1048576" in only_problem(release)
+
+
+def test_an_engine_reads_what_is_in_the_release(release: Path) -> None:
+    engine = {"kind": "fast", "files": ["model-int8.safetensors"]}
+    edit_manifest(release, lambda document: document.update({"engines": [engine]}))
+    assert "the engine fast reads 'model-int8.safetensors', which is no file of the release" in only_problem(release)

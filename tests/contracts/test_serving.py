@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigError, MachineError
-from contracts.model_folder import HANDLER, MODEL_FILES, WorkerSettings, write_model_folder
+from contracts.model_folder import HANDLER, WorkerSettings, model_files, write_model_folder
 from contracts.release.manifest import FileEntry
 from contracts.release.release import Release
 
@@ -25,8 +25,8 @@ def test_the_folder_holds_the_workers_files_and_torchserves(tiny_release: Releas
     folder = write_model_folder(tiny_release, tmp_path / "store")
 
     assert folder == tmp_path / "store" / "review-stars-tiny-1"
-    assert files(folder) == {*MODEL_FILES, "MAR-INF/MANIFEST.json", "model-config.yaml"}
-    for name in MODEL_FILES:
+    assert files(folder) == {*model_files(tiny_release.manifest), "MAR-INF/MANIFEST.json", "model-config.yaml"}
+    for name in model_files(tiny_release.manifest):
         assert FileEntry.of(folder / name) == FileEntry.of(tiny_release.folder / name)
     archive = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
     assert archive["model"] == {
@@ -98,7 +98,7 @@ def test_whatever_else_is_there_is_replaced(
     assert write_model_folder(tiny_release, tmp_path) == folder
 
     assert folder.is_dir() and not folder.is_symlink()
-    assert files(folder) == {*MODEL_FILES, "MAR-INF/MANIFEST.json", "model-config.yaml"}
+    assert files(folder) == {*model_files(tiny_release.manifest), "MAR-INF/MANIFEST.json", "model-config.yaml"}
     assert HANDLER in (folder / "MAR-INF" / "MANIFEST.json").read_text()
     assert FileEntry.of(folder / "model.safetensors") == tiny_release.manifest.files["model.safetensors"]
 

@@ -14,11 +14,13 @@ import pytest
 from contracts.errors import ConfigError, Conflict, ReleaseError
 from contracts.release import channels
 from contracts.release.default_store import default_store
-from contracts.release.manifest import MANIFEST, Manifest, load_json
+from contracts.release.files import MANIFEST
+from contracts.release.lookup import find
+from contracts.release.manifest import EngineSpec, Manifest
 from contracts.release.published import versions
-from contracts.release.reference import find
 from contracts.release.release import Release, verify
 from contracts.release.signing import signature_problem, signed
+from contracts.release.strict_json import load_json
 from contracts.release.transfer import fetch, publish, sign, write_manifest
 from contracts.settings import Home
 from contracts.store.file_store import FileStore
@@ -87,7 +89,9 @@ class TestStoredBytes:
         document = load_json(BY_0_1.read_bytes())
         assert signature_problem(document, b"a key of 0.1") is None
         assert "wrong signature" in str(signature_problem(document, b"another"))
-        assert Manifest.parse(BY_0_1.read_bytes()).version == "signed-by-0.1"
+        manifest = Manifest.parse(BY_0_1.read_bytes())
+        assert manifest.version == "signed-by-0.1"
+        assert manifest.engines == (EngineSpec(kind="torch", batch_size=8),)
 
     def test_a_field_that_is_added_later_breaks_no_signature(
         self, build: Build, key: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch
@@ -110,7 +114,7 @@ class TestStoredBytes:
         document = json.loads(manifest.to_json())
         for more, told in (
             ({"calibrated_on": "x"}, "calibrated_on: is not known; "),
-            ({"schema_version": 2}, "schema_version is 2 and this version of the project reads 1: update it"),
+            ({"schema_version": 3}, "schema_version is 3 and this version of the project reads 2: update it"),
         ):
             (folder / MANIFEST).write_text(json.dumps(signed(document | more, b"k1")))
             assert told in only_problem(folder) and "update" in only_problem(folder)

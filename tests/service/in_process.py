@@ -7,18 +7,16 @@ from collections.abc import Sequence
 
 from contracts.release.release import Release
 from contracts.review import Review, segments
-from contracts.tokens import ReviewEncoder
 from contracts.wire import Prediction, Predictions
 from service.backend.protocol import NotLoaded
-from torchserve.engines.pytorch import Engine
-from torchserve.model import load_model
+from torchserve.model import Model, load_model
 
 
 class InProcess:
     """A `LoadingBackend`."""
 
     def __init__(self) -> None:
-        self.models: dict[str, tuple[ReviewEncoder, Engine]] = {}
+        self.models: dict[str, Model] = {}
         self.loads: list[str] = []
         self.free = asyncio.Event()
         self.free.set()
@@ -27,10 +25,10 @@ class InProcess:
         await self.free.wait()
         if version not in self.models:
             raise NotLoaded(f"release {version} is not loaded")
-        encoder, engine = self.models[version]
+        model = self.models[version]
         texts = [segments(review.review_body, review.review_headline, review.product_category) for review in reviews]
-        encoded = encoder.encode(texts)
-        logits = engine.infer(encoded)
+        encoded = model.encoder.encode(texts)
+        logits = model.engine.infer(encoded)
         return Predictions(
             [
                 Prediction(tuple(map(float, row)), len(tokens.input_ids), tokens.truncated)

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from contracts.errors import Conflict, StarsError, StoreError
 from contracts.release import channels
-from contracts.release.manifest import MANIFEST, Manifest
+from contracts.release.files import MANIFEST
+from contracts.release.manifest import Manifest
 from contracts.release.release import Release
 from contracts.release.transfer import file_entries, publish
 from contracts.review import Review

@@ -374,7 +374,7 @@ def test_a_store_that_leaves_a_choice_is_not_guessed_at(
 
 def _as_new(folder: Path, version: str) -> Release:
     """The folder as a release of its own, its manifest made to fit its files."""
-    from contracts.release.manifest import MANIFEST
+    from contracts.release.files import MANIFEST
     from contracts.release.transfer import file_entries
 
     manifest = Manifest.parse((folder / MANIFEST).read_bytes())

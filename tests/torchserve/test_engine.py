@@ -17,9 +17,11 @@ from transformers import AutoModelForSequenceClassification
 from contracts.errors import ModelError
 from contracts.release.release import Release
 from contracts.tokens import Encoded
-from torchserve.engines import network
-from torchserve.engines.network import ROWS_MOST
+from torchserve.engines import pytorch
+from torchserve.engines.dense import ROWS_MOST, TorchDense
+from torchserve.engines.network import Network
 from torchserve.engines.pytorch import TorchEngine, runs
+from torchserve.engines.weights import read_weights
 
 Build = Callable[..., Release]
 
@@ -87,10 +89,34 @@ def test_without_onednn_the_logits_are_the_same(
     folder = build_release(version="plain", seed=8, model_type=model_type).folder
     batch = reviews([5, 128, 60])
     packed = TorchEngine(folder, 128).infer(batch)
-    monkeypatch.setattr(network, "_can_pack", lambda: False)
+    monkeypatch.setattr(pytorch, "can_pack", lambda: False)
     plain = TorchEngine(folder, 128)
     plain.warm_up()
     np.testing.assert_allclose(plain.infer(batch), packed, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert"])
+class TestGradients:
+    """The same network has gradients, which explanations of a prediction are made of."""
+
+    def test_its_logits_are_those_that_are_served(self, build_release: Build, model_type: str) -> None:
+        folder = build_release(version="explained", seed=9, model_type=model_type).folder
+        batch = reviews([5, 128, 60])
+        network = Network(read_weights(folder, 128), TorchDense)
+        logits = network.logits(network.words(batch).requires_grad_(), batch)
+        assert logits.requires_grad
+        np.testing.assert_allclose(logits.detach(), TorchEngine(folder, 128).infer(batch), rtol=0, atol=1e-5)
+
+    def test_the_gradient_of_a_logit_is_its_slope(self, build_release: Build, model_type: str) -> None:
+        folder = build_release(version="explained", seed=9, model_type=model_type).folder
+        batch = reviews([3, 6])
+        network = Network(read_weights(folder, 128, torch.float64), TorchDense)
+        words = network.words(batch).requires_grad_()
+        # Every number of the gradient against the difference quotient.
+        assert torch.autograd.gradcheck(lambda x: network.logits(x, batch), (words,))
+        [gradient] = torch.autograd.grad(network.logits(words, batch)[0, 4], words)
+        assert gradient[:3].abs().min(dim=1).values.min() > 0, "each token of the first review counts"
+        assert not gradient[3:].any(), "and none of the second one's"
 
 
 def test_no_reviews_are_no_logits(tiny_release: Release) -> None:

@@ -332,7 +332,18 @@ def test_the_error_policy_refuses_the_long_review_alone(tiny_release: Release, t
     assert "logits" in answer["predictions"][1]
 
 
-@pytest.mark.parametrize("change", [{"engine": {"kind": "abacus"}}, {"token_limit": None}, {"truncation": "middle"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"engines": [{"kind": "abacus"}]},
+        {"engines": []},
+        {"engines": ["torch"]},
+        {"engines": None},
+        {"schema_version": 3},
+        {"token_limit": None},
+        {"truncation": "middle"},
+    ],
+)
 def test_an_unreadable_manifest_is_refused(tiny_release: Release, tmp_path: Path, change: dict[str, Any]) -> None:
     folder = write_model_folder(tiny_release, tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text()) | change

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.review import clean
-from torchserve.language import WORDS_FILE, Language
+from torchserve.language import WORDS_FILES, Language
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -98,11 +98,11 @@ ENGLISH = (
 
 @pytest.fixture(scope="module")
 def language() -> Language:
-    return Language()
+    return Language("en")
 
 
 def test_the_words_are_a_thousand() -> None:
-    words = WORDS_FILE.read_text(encoding="ascii").split()
+    words = WORDS_FILES["en"].read_text(encoding="ascii").split()
     assert len(words) == len(set(words)) == 1000
     assert all(word == word.lower() for word in words)
 
@@ -143,3 +143,7 @@ def test_real_english_reviews_rarely_get_a_hint(language: Language) -> None:
     hints = [language.unfamiliar(clean(body)) for body in bodies]
     assert len(hints) > 10_000
     assert sum(hint is not None for hint in hints) < 0.003 * len(hints)
+
+
+def test_nothing_is_said_where_the_model_learnt_another_language() -> None:
+    assert Language("fr").unfamiliar("Das Gerät ist nach zwei Tagen kaputt gegangen, leider nie wieder") is None

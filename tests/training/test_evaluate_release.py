@@ -18,7 +18,7 @@ from contracts.release.release import Release
 from contracts.tokens import Truncation
 from training.data.labelled import LabelledReviews, answerable, read_labelled
 from training.judge.release import evaluate_release, tokens_for
-from training.running.stage import execute
+from training.running.execution import execute
 from training.stages import export
 
 from . import tiny
@@ -32,7 +32,7 @@ def store(
     """A store's path, the version in it, and the release's folder."""
     root = tmp_path_factory.mktemp("judged")
     inputs = tiny_inputs | {"evaluate": tiny_evaluated}
-    facts = execute(export, export.Config(store=str(root / "store")), inputs, root / "export", Recorder())
+    facts = execute(export.STAGE, export.Config(store=str(root / "store")), inputs, root / "export", Recorder())
     return str(root / "store"), facts["version"], root / "export" / "release"
 
 

@@ -23,9 +23,9 @@ from training.data.examples import Examples
 from training.data.splits import SPLIT_SCHEMA
 from training.model import base_model
 from training.model.precision import precision_for
+from training.running.execution import execute
 from training.running.folder import read_facts
 from training.running.reporting import StageReporter
-from training.running.stage import execute
 from training.stages import train
 from training.tracking.curves import EXPERIMENT, Curves
 
@@ -90,7 +90,7 @@ class Interrupter(Recorder):
 def trained(inputs: dict[str, Path], base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("trained") / "train"
     with Curves(config(), outputs) as curves:
-        execute(train, config(), inputs, outputs, StageReporter("train", [curves]))
+        execute(train.STAGE, config(), inputs, outputs, StageReporter("train", [curves]))
     return outputs
 
 
@@ -106,6 +106,7 @@ def test_its_curves_are_in_mlflow(trained: Path) -> None:
     [run] = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.params["epochs"] == "2.0"
+    assert run.data.metrics.keys() == set(train.STAGE.metrics)
     accuracy = client.get_metric_history(run.info.run_id, "validation_accuracy")
     assert [point.step for point in accuracy] == [STEPS, 2 * STEPS]
     assert accuracy[-1].value == pytest.approx(read_facts(trained)["validation"][-1]["accuracy"], abs=1e-4)
@@ -117,10 +118,10 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
 ) -> None:
     outputs = tmp_path / "train"
     with pytest.raises(KeyboardInterrupt):
-        execute(train, config(), inputs, outputs, Interrupter())
+        execute(train.STAGE, config(), inputs, outputs, Interrupter())
     assert not (outputs / "facts.json").exists()
     recorder = Recorder()
-    facts = execute(train, config(), inputs, outputs, recorder)
+    facts = execute(train.STAGE, config(), inputs, outputs, recorder)
     assert facts["resumed"]
     assert f"resumed in epoch 1 at batch 50 of {STEPS}" in recorder.lines
     once, again = weights(trained), weights(outputs)
@@ -135,7 +136,7 @@ def quick() -> train.Config:
 @pytest.fixture(scope="module")
 def undisturbed(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("undisturbed") / "train"
-    execute(train, quick(), inputs, outputs, Recorder())
+    execute(train.STAGE, quick(), inputs, outputs, Recorder())
     return outputs
 
 
@@ -187,7 +188,7 @@ def test_a_run_cut_off_at_each_line_of_an_epochs_end_ends_as_an_undisturbed_one(
         left, cut = line, False
         sys.settrace(trace)
         try:
-            execute(train, quick(), inputs, outputs, Recorder())
+            execute(train.STAGE, quick(), inputs, outputs, Recorder())
             break
         except KeyboardInterrupt:
             sys.settrace(None)
@@ -204,14 +205,14 @@ from pathlib import Path
 from training.stages import train
 from training.running.reporting import PlainLines, StageReporter
 from training.running.reporting import StageReporter
-from training.running.stage import execute
+from training.running.execution import execute
 replace = Path.replace
 def killed(self, target):
     if target.name == sys.argv[4] and target.parent.name == sys.argv[5]:
         os.kill(os.getpid(), signal.SIGKILL)
     return replace(self, target)
 Path.replace = killed
-execute(train, train.Config.model_validate_json(sys.argv[1]), {"prepare": Path(sys.argv[2])}, Path(sys.argv[3]),
+execute(train.STAGE, train.Config.model_validate_json(sys.argv[1]), {"prepare": Path(sys.argv[2])}, Path(sys.argv[3]),
         StageReporter("train", [PlainLines()]))
 """
 
@@ -226,7 +227,7 @@ def test_a_run_that_is_killed_while_it_writes_weights_ends_as_an_undisturbed_one
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert (outputs / "epoch-1" / "model.safetensors.partial").exists()
-    execute(train, quick(), inputs, outputs, Recorder())
+    execute(train.STAGE, quick(), inputs, outputs, Recorder())
     assert_same_result(outputs, undisturbed)
 
 
@@ -252,7 +253,7 @@ def test_gradients_in_parts_are_those_of_the_whole_batch(inputs: dict[str, Path]
 def test_a_batch_in_parts_teaches_what_the_whole_one_does(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     for parts in (1, 3):
         settings = config(dropout=0, attention_dropout=0, epochs=0.5, batch_size=8, accumulate_steps=parts)
-        execute(train, settings, inputs, tmp_path / str(parts), Recorder())
+        execute(train.STAGE, settings, inputs, tmp_path / str(parts), Recorder())
     once, again = weights(tmp_path / "1"), weights(tmp_path / "3")
     assert all(np.allclose(once[name], again[name], atol=1e-4) for name in once)
 
@@ -275,14 +276,14 @@ def test_of_several_workers_only_the_first_writes_and_reports(
 
 def test_frozen_mode_changes_the_head_alone(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "train"
-    execute(train, config(mode="frozen", epochs=3, batch_size=16), inputs, outputs, Recorder())
+    execute(train.STAGE, config(mode="frozen", epochs=3, batch_size=16), inputs, outputs, Recorder())
     before, after = dict(safetensors.numpy.load_file(base / "model.safetensors")), weights(outputs)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
 
 
 def test_soft_labels_teach_too(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
-    facts = execute(train, config(teacher_weight=1.0), inputs, tmp_path / "train", Recorder())
+    facts = execute(train.STAGE, config(teacher_weight=1.0), inputs, tmp_path / "train", Recorder())
     assert facts["best_validation_accuracy"] > 0.9
 
 
@@ -292,12 +293,14 @@ def test_soft_labels_that_are_not_there_are_missed(base: Path, tmp_path: Path) -
     write_split(prepare / "validation", 10, seed=2)
     write_facts(prepare, base_model=base_model.identity(str(base), base))
     with pytest.raises(DataError, match="no teacher column"):
-        execute(train, config(teacher_weight=0.5), {"prepare": prepare}, tmp_path / "train", Recorder())
+        execute(train.STAGE, config(teacher_weight=0.5), {"prepare": prepare}, tmp_path / "train", Recorder())
 
 
 def test_a_loss_that_explodes_is_a_clear_error(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     with pytest.raises(GateError, match="lower learning_rate"):
-        execute(train, config().model_copy(update={"learning_rate": 1e30}), inputs, tmp_path / "train", Recorder())
+        execute(
+            train.STAGE, config().model_copy(update={"learning_rate": 1e30}), inputs, tmp_path / "train", Recorder()
+        )
 
 
 def test_bfloat16_is_chosen_only_where_the_cpu_has_it() -> None:

@@ -35,7 +35,7 @@ from contracts.store.urls import open_store
 from contracts.validation import explain
 from training.jobs.child import Child, RunLock, end_orphans, orphans
 from training.jobs.lease import DEFAULT_TIMES, Cancelled, Lease, StoreSilent, Times
-from training.pipeline.runner import tidy
+from training.pipeline.plan import tidy
 
 PIPELINE = (sys.executable, "-m", "training.pipeline")
 TICK_SECONDS = 0.2

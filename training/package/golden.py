@@ -6,7 +6,7 @@ Written for this project: a release may be passed on, and so must hold no custom
 from __future__ import annotations
 
 from contracts.errors import GateError
-from contracts.release.manifest import Golden, GoldenCase
+from contracts.release.documents import Golden, GoldenCase
 from contracts.review import Review, segments
 from contracts.tokens import ReviewEncoder
 from training.data.labelled import answerable

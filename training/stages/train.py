@@ -14,26 +14,12 @@ from contracts.stages import TrainConfig
 from training.data.examples import Examples
 from training.model import base_model
 from training.model.precision import computing_in, precision_for
-from training.running import stage
+from training.running.fingerprint import file_sha256
 from training.running.folder import read_facts
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "train"
 Config = TrainConfig
-SOURCES = (
-    "training/stages/train.py",
-    "training/data/examples.py",
-    "training/data/tokens.py",
-    "training/model/bert.py",
-    "training/model/bert_config.py",
-    "training/model/checkpoints.py",
-    "training/model/fused.py",
-    "training/model/loop.py",
-    "training/model/losses.py",
-    "training/model/precision.py",
-    "training/model/schedule.py",
-    "training/model/validation.py",
-)
 
 
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
@@ -59,6 +45,18 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     return facts | {
         "precision": policy,
         "parameters": trainer.model.count_params(),
-        "base_sha256": stage.file_sha256(base / "model.safetensors"),
-        "model_sha256": stage.file_sha256(outputs / MODEL / "model.safetensors"),
+        "base_sha256": file_sha256(base / "model.safetensors"),
+        "model_sha256": file_sha256(outputs / MODEL / "model.safetensors"),
     }
+
+
+STAGE = Stage(
+    name="train",
+    config=Config,
+    run=run,
+    needs=("prepare",),
+    reads=("base_model",),
+    share=0.70,
+    spent=("checkpoints", "features-*.npy", "epoch-*", "model"),
+    metrics=("loss", "reviews_per_second", "validation_accuracy", "validation_mae", "validation_cross_entropy"),
+)

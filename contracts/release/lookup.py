@@ -28,7 +28,7 @@ def resolve(store: ObjectStore, reference: str, name: str = MODEL_NAME) -> str:
             raise NotFound(
                 f"no release of {name} in {store.url}: train one with `stars pipeline run --store {store.url}`"
             )
-        return max(manifests, key=lambda each: each.created).version
+        return max(manifests, key=lambda manifest: manifest.created).version
     return read_manifest(store, name, reference).version
 
 
