@@ -173,7 +173,10 @@ class Trainer:
         with tf.GradientTape() as tape:
             logits = self.network(inputs, training=True) + self.log_prior
             loss = tf.reduce_sum(losses(logits, hard, soft, self.config)) / tf.cast(batch_size, tf.float32)
-        return loss, tape.gradient(loss, self.model.trainable_variables)
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        # An embedding's gradient comes as one slice a token. Slices of one row have to be summed before they are
+        # measured: the norm of the slices themselves would depend on how a batch is cut into parts.
+        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _accumulated(self, batch: Any, batch_size: Any) -> tuple[Any, list[Any]]:
         """A batch's mean loss and its gradients, a part of the rows at a time: memory holds one part's activations."""
@@ -183,7 +186,7 @@ class Trainer:
             rows = [array[start : start + size] for array in tf.nest.flatten(batch)]
             added_loss, added = self._gradients(tf.nest.pack_sequence_as(batch, rows), batch_size)
             loss += added_loss
-            gradients = [total + tf.convert_to_tensor(more) for total, more in zip(gradients, added, strict=True)]
+            gradients = [total + more for total, more in zip(gradients, added, strict=True)]
         return loss, gradients
 
     def _apply(self, gradients: list[Any]) -> None:
