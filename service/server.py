@@ -15,8 +15,9 @@ from fastapi import FastAPI
 
 from service.errors import refuse
 from service.health.service import Readiness
+from service.http.door import Door
 from service.http.middleware import RequestLog
-from service.http.protocol import Door, Protocol
+from service.http.protocol import Protocol
 from service.metrics import Metrics
 from service.parts import part
 from service.settings import Limits, Settings

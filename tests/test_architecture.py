@@ -30,8 +30,6 @@ NOT_EMPTY = {"training/__init__.py"}
 
 TOO_LONG = {
     "contracts/jobs/store.py",
-    "service/http/protocol.py",
-    "service/releases/service.py",
 }
 ONE_NAME_FOR_SEVERAL = {"Child"}
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from contracts.jobs.job import JobState
 from contracts.jobs.retrain import Retrain
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 from service.auth import require_admin
 from service.errors import InvalidRequest, responses
 from service.http.body import json_body, read_json
@@ -64,7 +64,7 @@ async def retrain(
     try:
         asked = Retrain.model_validate(body)
     except ValidationError as error:
-        raise InvalidRequest(explain(error, Retrain, "the body")) from None
+        raise InvalidRequest(what_is_wrong(error, Retrain, "the body")) from None
     job, created = await jobs.retrain(asked, idempotency_key)
     location = {"Location": f"/admin/jobs/{job.id}"}
     return JSONResponse(job.model_dump(mode="json"), 202 if created else 200, location)

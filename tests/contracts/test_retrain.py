@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from contracts.jobs.retrain import Preset, Retrain
 from contracts.stages import STAGES
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 from training.pipeline.plan import plan
 from training.pipeline.request import PRESETS, Run, configurations, presets
 
@@ -17,7 +17,7 @@ from training.pipeline.request import PRESETS, Run, configurations, presets
 def said(**document: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         Retrain.model_validate({"data": "reviews.tsv"} | document)
-    return explain(caught.value, Retrain, "the body")
+    return what_is_wrong(caught.value, Retrain, "the body")
 
 
 def test_the_presets_and_stages_are_those_of_the_pipeline() -> None:

@@ -5,14 +5,14 @@ import sys
 import time
 from pathlib import Path
 
-from service.local.supervise import Child, Program
+from service.local.supervise import Program, SupervisedProgram
 
 
 def test_a_childs_log_is_kept_within_bounds_while_it_runs(tmp_path: Path) -> None:
     """Fault 25."""
     code = "while True: print('x' * 1000, flush=True)"
     log = tmp_path / "noisy.log"
-    child = Child(Program("noisy", [sys.executable, "-c", code], os.environ, log, log_bytes=20_000))
+    child = SupervisedProgram(Program("noisy", [sys.executable, "-c", code], os.environ, log, log_bytes=20_000))
     child.start()
     try:
         until = time.monotonic() + 60

@@ -32,7 +32,7 @@ from contracts.release.default_store import default_store
 from contracts.release.published import MODEL_NAME
 from contracts.settings import Home
 from contracts.store.urls import open_store
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 from training.jobs.child import Child, RunLock, end_orphans, orphans
 from training.jobs.lease import DEFAULT_TIMES, Cancelled, Lease, StoreSilent, Times
 from training.pipeline.plan import tidy
@@ -217,7 +217,7 @@ class Worker:
         try:
             asked = Retrain.model_validate(job.config)
         except ValidationError as error:
-            raise JobError(explain(error, Retrain, "the job's configuration")) from error
+            raise JobError(what_is_wrong(error, Retrain, "the job's configuration")) from error
         arguments = [f"--data={locate(name, self._roots)}" for name in asked.data]
         arguments += [f"--preset={asked.preset}", "--work", str(self._runs / job.id), *self._flags]
         for stage, settings in asked.changed.items():

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ConfigError
 from contracts.stages import StageConfig
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 
 Settings = TypeVar("Settings", bound=StageConfig)
 
@@ -38,7 +38,7 @@ def load_config(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        wrong = explain(error, kind, stage, names=True)
+        wrong = what_is_wrong(error, kind, stage, names=True)
         raise ConfigError(f"the configuration of {stage} is wrong: {wrong}") from error
 
 
