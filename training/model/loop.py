@@ -93,8 +93,8 @@ class Trainer:
     def fit(self) -> dict[str, Any]:
         """Train what is left of the run; the facts of the whole. Raises GateError when the loss is not a number."""
         if self.folder.restore():
-            at = f"epoch {self.state.epoch + 1} at batch {self.state.batch}"
-            self.report.log(f"resumed in {at} of {self.batches}")
+            epoch, batch = self.state.epoch + 1, self.state.batch
+            self.report.log(f"resumed in epoch {epoch} at batch {batch} of {self.batches}")
         train, validation = self._batch_of("train", self.train), self._batch_of("validation", self.validation)
         saved = time.monotonic()
         try:
@@ -140,7 +140,7 @@ class Trainer:
         return features
 
     def _rest_of_epoch(self) -> list[Ints]:
-        """The batches that are left of the epoch, of which the run's last may be a part of one."""
+        """The batches that are left of this epoch. The last epoch of a run may be cut short."""
         config, epoch = self.config, self.state.epoch
         plan = plan_epoch(self.train.tokens.lengths, config.batch_size, config.window, config.seed, epoch)
         return plan[self.state.batch : self.steps - epoch * self.batches]
@@ -158,7 +158,10 @@ class Trainer:
             self._tell(done)
 
     def _step(self, inputs: Any, hard: Any, soft: Any) -> Any:
-        """What one call of the compiled step does. It changes all of the state, or after an interrupt nothing of it."""
+        """One step, compiled as a whole: an interrupt finds it not begun, or done and counted.
+
+        Between the gradients and what applies them is the place where several workers would add up theirs.
+        """
         batch_size = tf.shape(hard)[0]
         if self.config.accumulate_steps == 1:
             loss, gradients = self._gradients((inputs, hard, soft), batch_size)
