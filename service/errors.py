@@ -134,7 +134,7 @@ PROBLEMS = (
         "invalid_request",
         422,
         "The JSON is not what this address takes. The message names the field.",
-        (InvalidRequest, contract.ConfigError),
+        (InvalidRequest, contract.ConfigError, contract.JobError),
     ),
     Problem("invalid_review", 422, "The review cannot be read. The message says why.", (contract.ReviewError,)),
     Problem("blank_text", 422, "The review's text is empty or blank. Send text."),
@@ -170,7 +170,7 @@ PROBLEMS = (
         "not_ready",
         503,
         "Something the answer needs is missing: the model is loading, or a server is down.",
-        (NotServing, contract.BackendUnavailable, contract.StoreError, contract.JobError, contract.MachineError),
+        (NotServing, contract.BackendUnavailable, contract.StoreError, contract.DatabaseError, contract.MachineError),
         retry_after=2,
     ),
     Problem(

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from contracts.options import StateFolder, Store
 from training.judge.report import counted
 from training.running.interrupt import AGAIN, INTERRUPTED, check, interruptible
 from training.running.reporting import Listener
@@ -56,10 +57,12 @@ def _interruptible(console: Console, sentence: str) -> Iterator[None]:
 @pipeline.command("run")
 def pipeline_run(
     data: Annotated[list[Path], typer.Option(help="A .tsv or .tsv.gz file, or a folder of them. Repeat for more.")],
-    store: Annotated[str | None, typer.Option(help="Release store [the one that `stars up` serves].")] = None,
+    store: Store = None,
     preset: Annotated[str, typer.Option(help="tiny, standard or frozen: see training/presets.")] = "standard",
-    work: Annotated[Path | None, typer.Option(help="Folder for every stage's artifacts [runs/PRESET].")] = None,
-    name: Annotated[str, typer.Option(help="Name of the release.")] = "review-stars",
+    work: Annotated[
+        Path | None, typer.Option(help="The work folder, for what the stages make. Default: runs/PRESET.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The model that the release is one of.")] = "review-stars",
     config: Annotated[Path | None, typer.Option(help="YAML file with settings, one section a stage.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="One setting. Repeat for more.")
@@ -108,7 +111,7 @@ def evaluate(
     release: Annotated[
         str, typer.Option(help="bundled, a release folder, a version, or a channel (production, candidate).")
     ] = "bundled",
-    store: Annotated[str | None, typer.Option(help="Store of a version or channel [the default store].")] = None,
+    store: Store = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many good rows only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -155,10 +158,8 @@ def _report(result: dict[str, Any]) -> Table:
 
 @app.command()
 def worker(
-    store: Annotated[
-        str | None, typer.Option(help="Store that candidates are published to [the default store].")
-    ] = None,
-    home: Annotated[Path | None, typer.Option(help="Folder with the job store and the runs [$STARS_HOME].")] = None,
+    store: Store = None,
+    home: StateFolder = None,
 ) -> None:
     """Take retraining jobs from the job store and run them, one at a time. SIGTERM puts the job back."""
     from training.jobs.worker import serve

@@ -62,10 +62,10 @@ async def retrain(
     """The answer is the job; a worker runs it, and a candidate release comes out. `Location` is where to look."""
     body = await read_json(request, settings.limits)
     try:
-        asked = Retrain.model_validate(body)
+        wanted = Retrain.model_validate(body)
     except ValidationError as error:
         raise InvalidRequest(what_is_wrong(error, Retrain, "the body")) from None
-    job, created = await jobs.retrain(asked, idempotency_key)
+    job, created = await jobs.retrain(wanted, idempotency_key)
     location = {"Location": f"/admin/jobs/{job.id}"}
     return JSONResponse(job.model_dump(mode="json"), 202 if created else 200, location)
 

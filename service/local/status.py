@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.errors import StarsError
+from contracts.options import GatewayUrl, StateFolder
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -22,11 +23,8 @@ MODEL_SERVER = "org.pytorch.serve.ModelServer"
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    url: Annotated[
-        str | None,
-        typer.Option(envvar="STARS_URL", help="The gateway to ask. Default: the one that `stars up` has started."),
-    ] = None,
-    home: Annotated[Path | None, typer.Option(help="The state folder. Default: $STARS_HOME.")] = None,
+    url: GatewayUrl = None,
+    home: StateFolder = None,
 ) -> None:
     """Say what runs, what it serves and where everything lies. Exit code 0 when it predicts, else 1."""
     from service.address import gateway_url

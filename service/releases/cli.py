@@ -7,12 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Look at releases and choose the one in production.")
+from contracts.options import Store
 
-Store = Annotated[
-    str | None,
-    typer.Option(help="Where the releases are: a folder or URL. Default: the home folder's."),
-]
+app = typer.Typer(no_args_is_help=True, help="Look at releases and choose the one in production.")
 
 
 @app.command()
