@@ -18,6 +18,7 @@ from service.health.service import Readiness
 from service.http.door import Door
 from service.http.middleware import RequestLog
 from service.http.protocol import Protocol
+from service.jobs.service import Jobs
 from service.metrics import Metrics
 from service.parts import part
 from service.settings import Limits, Settings
@@ -35,16 +36,18 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says at /readyz that it stops and lets idle connections live for a moment."""
+    """uvicorn, which ends in steps: /readyz says so, who follows a job is let go, idle connections have a moment."""
 
-    def __init__(self, config: uvicorn.Config, door: Door, readiness: Readiness, metrics: Metrics) -> None:
+    def __init__(self, config: uvicorn.Config, door: Door, readiness: Readiness, jobs: Jobs, metrics: Metrics) -> None:
         super().__init__(config)
         self._door = door
         self._readiness = readiness
+        self._jobs = jobs
         metrics.watch_connections(lambda: len(self.server_state.connections))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._readiness.stop()
+        self._jobs.stop()
         self._door.stopping = True
         await super().shutdown(sockets)
 
@@ -72,7 +75,7 @@ def make_server(app: FastAPI, port: int | None = None) -> Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(limits.deadline_seconds) + STOP_SECONDS,
     )
-    return Server(config, door, part(app, Readiness), metrics)
+    return Server(config, door, part(app, Readiness), part(app, Jobs), metrics)
 
 
 def _allow_connections(limits: Limits) -> None:

@@ -115,6 +115,7 @@ class PlainAddresses:
             await refuse(scope, receive, send)
         elif scope["method"] == "HEAD":
             inner = {**scope, "method": "GET"}
+            scope["state"]["head_only"] = True  # for an answer that would not end by itself
             await self.app(inner, receive, send)
             scope["route"] = inner.get("route")
         else:

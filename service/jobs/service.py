@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from anyio.to_thread import run_sync
 
-from contracts.errors import JobError
+from contracts.errors import DatabaseError, JobError, JobNotFound
 from contracts.jobs.data import candidates, locate
+from contracts.jobs.event import JobEvent
 from contracts.jobs.job import Job, JobState
 from contracts.jobs.retrain import RETRAIN, Retrain
 from service.errors import InvalidRequest
@@ -18,6 +21,12 @@ from service.jobs.schemas import JobOut
 
 T = TypeVar("T")
 
+LOOK_SECONDS = 1.0
+"""How often a job that somebody follows is looked at."""
+
+QUIET_SECONDS = 15.0
+"""After so long without an event a follower hears that there is none: proxies close what is silent for a minute."""
+
 
 class Jobs:
     """The launcher, reached from the event loop through threads. `roots` are the folders that data may lie in."""
@@ -25,6 +34,7 @@ class Jobs:
     def __init__(self, launcher: Launcher, roots: Sequence[Path]) -> None:
         self._launcher = launcher
         self._roots = roots
+        self._stopping = False
 
     async def retrain(self, request: Retrain, idempotency_key: str) -> tuple[JobOut, bool]:
         """Queue a retraining; (job, False) when this key has done so before.
@@ -54,6 +64,39 @@ class Jobs:
 
     async def cancel(self, job_id: str) -> JobOut:
         return await self._call(lambda launcher: JobOut.of(launcher.request_cancel(job_id), launcher.queue()))
+
+    async def follow(self, job_id: str, after: int) -> AsyncIterator[JobEvent | None]:
+        """The job's events after the one with this sequence number, as they happen; None now and then between them.
+
+        Ends after the last event of a job that has ended, when the job is gone, and when the gateway stops.
+        """
+
+        def look(launcher: Launcher) -> tuple[Job | None, Sequence[JobEvent]]:
+            return launcher.get(job_id), launcher.events(job_id, after)  # so all events of a job that has ended
+
+        heard = monotonic()
+        while not self._stopping:
+            try:
+                job, events = await self._call(look)
+            except JobNotFound:
+                return
+            except DatabaseError:  # busy: later, then
+                job, events = None, ()
+            for event in events:
+                yield event
+                after, heard = event.sequence, monotonic()
+            if events:
+                continue
+            if job is not None and job.state.final:
+                return
+            if monotonic() - heard >= QUIET_SECONDS:
+                yield None
+                heard = monotonic()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """Let those who follow a job go: they can go on with another gateway, or with this one when it is back."""
+        self._stopping = True
 
     async def close(self) -> None:
         await run_sync(self._launcher.close)

@@ -55,5 +55,5 @@ def test_ctrl_c_in_every_stage(tmp_path: Path) -> None:
     with start(tmp_path) as process:
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()[-3000:]
     done = " ".join((tmp_path / "log").read_text().split())
-    assert done.count("unchanged, skipped") == 4, done
+    assert done.count("unchanged, skipped") == len(plan()) - 1, done
     assert [key for key in store.list("releases/") if key.endswith("manifest.json")]

@@ -21,6 +21,7 @@ ADDRESSES = [
     ("POST", "/admin/retrain"),
     ("GET", "/admin/jobs"),
     ("GET", f"/admin/jobs/{'0' * 32}"),
+    ("GET", f"/admin/jobs/{'0' * 32}/events"),
     ("POST", f"/admin/jobs/{'0' * 32}/cancel"),
     ("POST", "/admin/models/v1/promote"),
     ("POST", "/admin/models/rollback"),

@@ -1,4 +1,4 @@
-"""All stages in order: prepare, train, convert, evaluate, export. Unchanged ones are skipped, a cut-off one goes on.
+"""All stages, each after those that it needs. Unchanged ones are skipped, one that was cut off goes on.
 
 `python -m training.pipeline --events -` is what the worker runs: one JSON object a line on standard output.
 """

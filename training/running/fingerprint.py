@@ -26,6 +26,7 @@ _OF_NO_ACCOUNT = (
     "contracts/stages.py",  # settings count by their values
     "contracts/installation.py",  # where things lie, and how processes end
     "contracts/settings.py",
+    "contracts/store/",
     "contracts/log_files.py",
     "contracts/processes.py",
     "training/running/",  # how a stage is run and watched, whatever it computes
@@ -59,13 +60,13 @@ def code_fingerprint(file: Path) -> str:
     Comments, docstrings, formatting and a stage's declaration of itself don't count.
     """
     digest = hashlib.sha256()
-    for source in code(file):
+    for source in sources(file):
         computed, _ = _read(source.read_text(encoding="utf-8"))
         digest.update(f"{source.name}\n{computed}\n".encode())
     return digest.hexdigest()
 
 
-def code(file: Path) -> list[Path]:
+def sources(file: Path) -> list[Path]:
     """A module and the files of this project that it imports, directly or through others, and that count."""
     found: set[Path] = set()
     left = [file]
