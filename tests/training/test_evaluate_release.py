@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from contracts.errors import ConfigError, DataError, NotFound, ReleaseError, Sto
 from contracts.release.release import Release
 from contracts.tokens import Encoded, Truncation
 from training.data.labelled import LabelledReviews, answerable, read_labelled
-from training.judge.release import evaluate_release
+from training.judge.release import evaluate_release, tokens_for
 from training.running.execution import execute
 from training.stages import export
 
@@ -172,6 +173,29 @@ def test_reviews_that_the_release_refuses_are_left_out(
     assert unread == {"too_many_tokens": 1}
     assert len(tokens) == 2
     assert reviews.take(np.array([2])).segments == [reviews.segments[2]]
+
+
+def test_a_production_release_reads_the_stored_tokens_unless_its_own_would_differ(
+    store: tuple[str, str, Path], tiny_inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, release = tiny_inputs["prepare"], Release.open(store[2])
+    test = LabelledReviews.from_split(prepare, "test")
+    whole_rows, whole = tokens_for(release, prepare, test)
+    assert whole_rows.tolist() == list(range(len(test)))
+    assert whole.lengths.max() > 16
+
+    changes = [{"token_limit": 16}, {"truncation": Truncation.ERROR}]
+    for change in changes:
+        other = replace(release, manifest=release.manifest.model_copy(update=change))
+        rows, tokens = tokens_for(other, prepare, test)
+        assert tokens.lengths.max() <= release.manifest.token_limit
+        assert (tokens.lengths.max() == 16) == ("token_limit" in change)
+        assert len(rows) == len(tokens)
+
+    monkeypatch.setattr(Release, "encoder", None)
+    assert (tokens_for(release, prepare, test)[1].ids == whole.ids).all()
+    with pytest.raises(TypeError):
+        tokens_for(other, prepare, test)
 
 
 @pytest.mark.slow
