@@ -17,7 +17,8 @@ import httpx
 import pytest
 import uvicorn
 
-from service.http.protocol import Door, Protocol
+from service.http.door import Door
+from service.http.protocol import Protocol
 from service.server import OTHER_FILES, _allow_connections
 from service.settings import Limits
 

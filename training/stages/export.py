@@ -19,23 +19,9 @@ from contracts.store.protocol import ObjectStore
 from contracts.store.urls import open_store
 from training.package.build import build
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "export"
 Config = ExportConfig
-SOURCES = (
-    "training/stages/export.py",
-    "training/package/build.py",
-    "training/package/cards.py",
-    "training/package/golden.py",
-    "training/package/identity.py",
-    "training/package/rounding.py",
-    "training/judge/report.py",
-    "training/data/tokens.py",
-    "training/model/reference.py",
-    "contracts/release/manifest.py",
-    "contracts/release/release.py",
-    "contracts/tokens.py",
-)
 PUBLISHER = "export"
 
 
@@ -86,3 +72,14 @@ def _becomes_production(store: ObjectStore, manifest: Manifest) -> bool:
         channels.move(store, manifest.name, channels.PRODUCTION, manifest.version, PUBLISHER, None)
         return True
     return False
+
+
+STAGE = Stage(
+    name="export",
+    config=Config,
+    run=run,
+    needs=("prepare", "train", "convert", "evaluate"),
+    share=0.05,
+    spent=("release",),
+    still_holds=is_published,
+)
