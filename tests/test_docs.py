@@ -16,7 +16,7 @@ from contracts.cli import COMMANDS, build
 from contracts.release.files import FILES
 from contracts.stages import STAGES
 from service.settings import Settings
-from tools import examples
+from tools import examples, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -148,6 +148,14 @@ def test_the_readme_has_every_command() -> None:
     table = re.findall(r"^\| (`stars .+?) \|", PAGES["README.md"], re.MULTILINE)
     told = {word for row in table for word in re.findall(r"[a-z]+", row)}
     assert {word for name in commands for word in name.split()} <= told
+
+
+def test_every_room_is_told() -> None:
+    rows = re.findall(r"^\| `(\w+)/` \|.*\| (.+?) \|$", PAGES["docs/architecture.md"], re.MULTILINE)
+    told = {package: set(re.findall(r"`(\w+)/`", rooms)) for package, rooms in rows}
+    assert told == {
+        package: {init.parent.name for init in (ROOT / package).glob("*/__init__.py")} for package in picture.PACKAGES
+    }
 
 
 def test_the_files_of_a_release_are_told() -> None:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -113,6 +113,10 @@ def evaluate(
     ] = "bundled",
     store: Store = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many good rows only.")] = None,
+    engine: Annotated[
+        Literal["reference", "serving"],
+        typer.Option(metavar="WHICH", help="What computes: the reference, or the engine that serves (serving)."),
+    ] = "reference",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Judge a release on labelled reviews, without training: accuracy, MAE, within one star, macro-F1, kappa, ECE."""
@@ -127,7 +131,7 @@ def evaluate(
             check()
             bar.update(task, completed=done, description="judging")
 
-        result = evaluate_release(release, data, store, limit, judged)
+        result = evaluate_release(release, data, store, limit, judged, engine)
     console.print(escape(_skipped(result)), highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(result))
@@ -153,6 +157,11 @@ def _report(result: dict[str, Any]) -> Table:
     for measure in ("accuracy", "mae", "within_one", "macro_f1", "qwk", "ece"):
         low, high = intervals.get(measure, (None, None))
         table.add_row(measure, f"{result[measure]:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
+    if engine := result.get("engine"):
+        table.caption = (
+            f"by the engine {engine['kind']}: {engine['changed_stars']:,} reviews get other stars than from the "
+            f"reference, logits differ by {engine['largest_logit_difference']:.1e} at most"
+        )
     return table
 
 

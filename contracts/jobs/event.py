@@ -38,6 +38,10 @@ class EventKind(StrEnum):
     """{"message": one line}."""
 
 
+IN_LOG = frozenset({EventKind.STAGE, EventKind.LOG})
+"""The kinds that are lines of a job's log."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event before it is written down. `stage` is the pipeline's stage in which it happened, where that is known."""
@@ -61,9 +65,12 @@ class JobEvent:
     @property
     def line(self) -> str | None:
         """Its line in the job's log; None for what is no line there."""
-        if self.kind is EventKind.STAGE:
-            return f"stage {self.stage}"
-        return str(self.data["message"]) if self.kind is EventKind.LOG else None
+        return log_text(self.stage, self.data) if self.kind in IN_LOG else None
+
+
+def log_text(stage: str | None, data: Mapping[str, Any]) -> str:
+    """The line in a job's log of an event of the kinds IN_LOG."""
+    return str(data["message"]) if "message" in data else f"stage {stage}"
 
 
 def state_changed(state: str, **details: Any) -> NewEvent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -20,12 +21,14 @@ import pytest
 
 from contracts.database.sqlite import BUSY_SECONDS
 from contracts.errors import DatabaseError, NewerDatabase
+from contracts.jobs.event import log_line, metrics_measured, progress_made, stage_began
 from contracts.jobs.job import Job, JobState
 from contracts.jobs.leases import JobLeases
 from contracts.jobs.store import JobStore
 from training.jobs.lease import DEFAULT_TIMES, UNSENT_LIMIT, PipelineReport, Times
 from training.jobs.pipeline_process import PipelineLine, RunLock
 from training.jobs.worker import Worker
+from training.running.reporting import JsonLines
 
 FAKE = Path(__file__).with_name("fake_pipeline.py")
 TIMES = Times(lease=5, heartbeat=0.2, stop=1, poll=0.1)
@@ -162,6 +165,26 @@ def test_what_a_pipeline_says_becomes_the_jobs_events(place: Place) -> None:
     train = told.index(("stage", "train", {}))
     assert told[train + 2] == ("metric", "train", {"values": {"loss": 0.7, "rate": None}, "step": 50})
     assert told[-1] == ("state", None, {"state": "succeeded", "release": "v7"})
+
+
+def test_a_worker_reads_what_a_pipeline_writes() -> None:
+    """Both sides of the JSON lines: training/running/reporting.py writes, the worker reads."""
+    out = io.StringIO()
+    lines = JsonLines(out)
+    lines.stage("train")
+    lines.progress("train", 0.25, "epoch 1")
+    lines.metric("train", {"loss": 0.5, "rate": float("nan")}, 3)
+    lines.log("a line")
+    lines.emit("done", version="v7", facts={"accuracy": 0.6})
+    report = PipelineReport()
+    report.take(PipelineLine.read(line) for line in out.getvalue().encode().splitlines())
+    assert report.unsent == [
+        stage_began("train"),
+        progress_made(0.25, "epoch 1", "train"),
+        metrics_measured({"loss": 0.5, "rate": None}, 3, "train"),
+        log_line("a line", "train"),
+    ]
+    assert report.done is not None and (report.done.version, report.done.facts) == ("v7", {"accuracy": 0.6})
 
 
 def test_what_is_not_sent_yet_is_bounded(place: Place) -> None:

@@ -44,6 +44,11 @@ class PipelineLine(BaseModel):
     version: str | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
 
+    @classmethod
+    def read(cls, line: bytes) -> PipelineLine:
+        """What is not a number becomes null: a job's facts are strict JSON. Raises ValueError or RecursionError."""
+        return cls.model_validate(json.loads(line, parse_constant=lambda _: None))
+
 
 class RunLock:
     """The right to run a pipeline in one folder, held by the pipeline's own process and by nobody else.
@@ -163,7 +168,6 @@ class PipelineProcess:
         with stdout, open_log(self._log) as log:
             while line := stdout.readline(LINE_BYTES):
                 try:
-                    # What is not a number becomes null: a job's facts are strict JSON.
-                    self._lines.put(PipelineLine.model_validate(json.loads(line, parse_constant=lambda _: None)))
+                    self._lines.put(PipelineLine.read(line))
                 except (ValueError, RecursionError):
                     log.write(line)  # a library's own words
