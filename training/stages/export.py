@@ -43,7 +43,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     alone = set(versions(store, manifest.name)) <= {manifest.version}
     publish(store, folder, manifest)
     channels.move_as_last(store, manifest.name, channels.CANDIDATE, manifest.version, PUBLISHER)
-    # Where there were others, one of them may be serving.
+    # In a store with other releases one of them may be in service, so this one has to be promoted by somebody.
     first = alone and _becomes_production(store, manifest)
     if first:
         report.log(f"{config.store} had no production release: {manifest.version} is it now")
