@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -163,39 +162,42 @@ def test_a_run_cut_off_at_each_line_of_an_epochs_end_ends_as_an_undisturbed_one(
     from training.model.loop import Trainer
 
     written = (RunFolder.write_weights, RunFolder.write_history, RunFolder.drop_other_weights, RunFolder.name_the_best)
-    lines = {Trainer._end_epoch.__code__, *(inspect.unwrap(write).__code__ for write in written)}
+    codes = {Trainer._end_epoch.__code__, *(inspect.unwrap(write).__code__ for write in written)}
+    lines = {(code, line) for code in codes for *_, line in code.co_lines() if line and line > code.co_firstlineno}
+    cut: set[tuple[CodeType, int]] = set()
     outputs = tmp_path / "train"
     save = tf.train.CheckpointManager.save
 
     def save_if_alive(manager: Any) -> Any:
-        if cut and how == "kill -9":
+        if not alive and how == "kill -9":
             raise KeyboardInterrupt
         return save(manager)
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal left, cut
-        if frame.f_code not in lines:
+        """Cut a run off at the first line that no run before it was cut off at."""
+        nonlocal alive
+        if frame.f_code not in codes:
             return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                cut = True
-                raise KeyboardInterrupt
+        at = frame.f_code, frame.f_lineno
+        if event == "line" and at not in cut:
+            cut.add(at)
+            alive = False
+            raise KeyboardInterrupt
         return trace
 
     monkeypatch.setattr(tf.train.CheckpointManager, "save", save_if_alive)
-    for line in itertools.count(1):
-        left, cut = line, False
+    for _ in range(len(lines) + 1):
+        alive = True
         sys.settrace(trace)
         try:
             execute(train.STAGE, quick(), inputs, outputs, Recorder())
             break
         except KeyboardInterrupt:
             sys.settrace(None)
-            assert cut
+            assert not alive
         finally:
             sys.settrace(None)
-    assert line > 20, "each line of the code in question, once"
+    assert cut == lines
     assert_same_result(outputs, undisturbed)
 
 
@@ -204,7 +206,6 @@ import os, signal, sys
 from pathlib import Path
 from training.stages import train
 from training.running.reporting import PlainLines, StageReporter
-from training.running.reporting import StageReporter
 from training.running.execution import execute
 replace = Path.replace
 def killed(self, target):
