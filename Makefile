@@ -19,7 +19,7 @@ test: setup  ## Check everything: lint, format, types, then all tests on the rea
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 setup:  ## Make .venv with everything: serving, training, AWS, development
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py

@@ -162,42 +162,40 @@ def test_a_run_cut_off_at_each_line_of_an_epochs_end_ends_as_an_undisturbed_one(
     from training.model.loop import Trainer
 
     written = (RunFolder.write_weights, RunFolder.write_history, RunFolder.drop_other_weights, RunFolder.name_the_best)
-    codes = {Trainer._end_epoch.__code__, *(inspect.unwrap(write).__code__ for write in written)}
-    lines = {(code, line) for code in codes for *_, line in code.co_lines() if line and line > code.co_firstlineno}
-    cut: set[tuple[CodeType, int]] = set()
+    code = {Trainer._end_epoch.__code__, *(inspect.unwrap(write).__code__ for write in written)}
     outputs = tmp_path / "train"
     save = tf.train.CheckpointManager.save
 
     def save_if_alive(manager: Any) -> Any:
-        if not alive and how == "kill -9":
+        if cut and how == "kill -9":
             raise KeyboardInterrupt
         return save(manager)
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        """Cut a run off at the first line that no run before it was cut off at."""
-        nonlocal alive
-        if frame.f_code not in codes:
+        nonlocal cut
+        if frame.f_code not in code:
             return None
-        at = frame.f_code, frame.f_lineno
-        if event == "line" and at not in cut:
-            cut.add(at)
-            alive = False
+        if event == "line" and (place := (frame.f_code, frame.f_lineno)) not in cuts:
+            cuts.add(place)
+            cut = True
             raise KeyboardInterrupt
         return trace
 
+    cuts: set[tuple[CodeType, int]] = set()
+    cut = True
     monkeypatch.setattr(tf.train.CheckpointManager, "save", save_if_alive)
-    for _ in range(len(lines) + 1):
-        alive = True
+    while cut:
+        cut = False
         sys.settrace(trace)
         try:
             execute(train.STAGE, quick(), inputs, outputs, Recorder())
-            break
         except KeyboardInterrupt:
             sys.settrace(None)
-            assert not alive
+            assert cut
         finally:
             sys.settrace(None)
-    assert cut == lines
+    lines = {(part, line) for part in code for *_, line in part.co_lines() if line and line > part.co_firstlineno}
+    assert cuts == lines, "each line of these functions, once"
     assert_same_result(outputs, undisturbed)
 
 
@@ -206,6 +204,7 @@ import os, signal, sys
 from pathlib import Path
 from training.stages import train
 from training.running.reporting import PlainLines, StageReporter
+from training.running.reporting import StageReporter
 from training.running.execution import execute
 replace = Path.replace
 def killed(self, target):
