@@ -24,7 +24,7 @@ test: setup  ## Check everything: lint, format, types, then all tests on the rea
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/compose
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/compose
 
 setup:  ## Make .venv with everything: serving, training, AWS, development
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py

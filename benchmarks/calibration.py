@@ -172,8 +172,8 @@ def main() -> None:
                 f"{rows:,}",
                 f"{error:g}",
                 *(
-                    _cell(judge(each, p, error, rows, args.repeats) for p in populations)
-                    for each in ESTIMATORS.values()
+                    _cell(judge(estimator, population, error, rows, args.repeats) for population in populations)
+                    for estimator in ESTIMATORS.values()
                 ),
             )
     Console(width=200).print(table)

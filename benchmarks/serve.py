@@ -1,12 +1,13 @@
-"""What serving costs: the torch engine beside the plain Hugging Face pipeline, and TorchServe's memory and start.
+"""What serving costs: an engine beside the plain Hugging Face pipeline, and TorchServe's memory and start.
 
-    python -m benchmarks.serve [--release bundled] [--data examples/reviews.tsv] [--rounds 5]
+    python -m benchmarks.serve [--engine torch] [--release bundled] [--data examples/reviews.tsv] [--rounds 5]
 
 All ways go from review text to logits on one thread in this process, in turns over the same reviews, and are timed in
 CPU seconds, so that other programs disturb them little and all alike. Hugging Face's pipeline computes batches of 32:
 as it is mostly used, padded to the token limit, and at its best, sorted by length and padded to a batch's longest.
-Before anything is timed it must find the engine's logits for every review that fits the limit: otherwise it would judge
-another model. (A longer review it shortens in another way, to as many tokens.)
+Before anything is timed it must find the reference's logits for every review that fits the limit: otherwise it would
+judge another model. (A longer review it shortens in another way, to as many tokens.) How far the engine is from the
+reference stands below the table.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from contracts.release.lookup import find
 from contracts.release.release import Release
 from contracts.review import Segments, segments
 from contracts.store.urls import open_store
-from torchserve.engines.pytorch import TorchEngine
+from torchserve.engines.table import ENGINES, open_engine
 from training.data.tokens import TokenRows
 from training.model.reference import ReferenceModel
 
@@ -52,6 +53,7 @@ SAME_LOGITS = 1e-4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--release", default="bundled", help="bundled, a folder, or a version in --store")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="torch", help="which to time")
     parser.add_argument("--store", default=None, help="where versions are looked up [the bundled store]")
     parser.add_argument("--data", type=Path, default=EXAMPLES, help="reviews in the AWS layout (TSV)")
     parser.add_argument("--reviews", type=int, default=400, help="at most so many of them")
@@ -61,7 +63,7 @@ def main() -> None:
         store = open_store(args.store) if args.store else None
         release = find(args.release, store, Path(folder) / "releases")
         texts = read_segments(args.data, args.reviews)
-        report_speed(release, texts, args.rounds)
+        report_speed(release, args.engine, texts, args.rounds)
         report_server(release, texts, Path(folder))
 
 
@@ -69,46 +71,48 @@ def read_segments(path: Path, most: int) -> list[Segments]:
     """The model's text of the first readable reviews."""
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        found = [
+        texts = [
             segments(row["review_body"], row["review_headline"], row["product_category"])
             for row in rows
             if row.get("review_date") is not None
         ]
-    return [each for each in found if each.second][:most]
+    return [text for text in texts if text.second][:most]
 
 
-def report_speed(release: Release, texts: Sequence[Segments], rounds: int) -> None:
+def report_speed(release: Release, kind: str, texts: Sequence[Segments], rounds: int) -> None:
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     limit = release.manifest.token_limit
-    encoder, engine = release.encoder(), TorchEngine(release.folder, limit)
+    encoder, engine = release.encoder(), open_engine(kind, release.folder, limit)
     engine.warm_up()
     encoded = encoder.encode(texts)
-    lengths = [len(each.input_ids) for each in encoded]
+    lengths = [len(review.input_ids) for review in encoded]
     by_length = [texts[at] for at in np.argsort(lengths, kind="stable")]
     pipeline = hugging_face(release)
-    logits = engine.infer(encoded)
-    check_same_model(logits, pipeline_logits(pipeline, texts, limit), [each.truncated for each in encoded])
+    reference = ReferenceModel(release.folder).logits(TokenRows.of(encoded))
+    check_same_model(reference, pipeline_logits(pipeline, texts, limit), [review.truncated for review in encoded])
     ways: dict[str, Callable[[], object]] = {
         "Hugging Face pipeline, padded to the limit": lambda: pipeline_logits(pipeline, texts, limit),
         "Hugging Face pipeline, sorted by length": lambda: pipeline_logits(pipeline, by_length, limit, padding=True),
-        "torch engine": lambda: engine.infer(encoder.encode(texts)),
+        f"engine {kind}": lambda: engine.infer(encoder.encode(texts)),
     }
     seconds = in_turns(ways, rounds)
-    one_by_one = statistics.median(cpu_seconds(lambda each=each: engine.infer([each])) for each in encoded[:100])
+    one_by_one = statistics.median(
+        cpu_seconds(lambda review=review: engine.infer([review])) for review in encoded[:100]
+    )
 
     title = f"{len(texts)} reviews, {statistics.mean(lengths):.0f} tokens on average, one thread, {rounds} turns"
     table = Table("way", "reviews per CPU-second", "lowest … highest", "engine against it", title=title)
-    ours = len(texts) / statistics.median(seconds["torch engine"])
+    ours = len(texts) / statistics.median(seconds[f"engine {kind}"])
     for name, values in seconds.items():
         speed = len(texts) / statistics.median(values)
         span = f"{len(texts) / max(values):.1f} … {len(texts) / min(values):.1f}"
         table.add_row(name, f"{speed:.1f}", span, f"{ours / speed:.2f}x")
     console = Console()
     console.print(table)
-    reference = ReferenceModel(release.folder).logits(TokenRows.of(encoded))
+    difference = np.abs(engine.infer(encoded) - reference).max()
     console.print(
-        f"largest difference of a logit from the reference: {np.abs(logits - reference).max():.1e} "
+        f"largest difference of a logit from the reference: {difference:.1e} "
         f"(the largest logit is {np.abs(reference).max():.1f})"
     )
     console.print(f"one review alone: {one_by_one * 1000:.1f} ms of CPU")
@@ -144,13 +148,12 @@ def pipeline_logits(
     pipeline: Any, texts: Sequence[Segments], limit: int, padding: bool | str = "max_length"
 ) -> np.ndarray:
     """The pipeline's logits, of shape (reviews, 5)."""
-    pairs = [{"text": each.first, "text_pair": each.second} for each in texts]
+    pairs = [{"text": text.first, "text_pair": text.second} for text in texts]
     options = {"batch_size": PIPELINE_BATCH, "padding": padding, "max_length": limit, "truncation": True}
-    found = pipeline(pairs, top_k=None, function_to_apply="none", **options)
+    answers = pipeline(pairs, top_k=None, function_to_apply="none", **options)
     at = pipeline.model.config.label2id
-    return np.array(
-        [[each["score"] for each in sorted(labels, key=lambda each: at[each["label"]])] for labels in found]
-    )
+    by_star = [sorted(labels, key=lambda label: at[label["label"]]) for labels in answers]
+    return np.array([[label["score"] for label in labels] for labels in by_star])
 
 
 def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -173,7 +176,7 @@ def cpu_seconds(run: Callable[[], object]) -> float:
 def report_server(release: Release, texts: Sequence[Segments], folder: Path) -> None:
     """Start a real TorchServe, load the release, keep it busy for a while and look at its processes."""
     model = write_model_folder(release, folder / "store")
-    body = {"reviews": [{"review_body": each.second, "review_headline": each.first} for each in texts[:64]]}
+    body = {"reviews": [{"review_body": text.second, "review_headline": text.first} for text in texts[:64]]}
     with torchserve(folder) as (process, server), httpx.Client(timeout=START_SECONDS, trust_env=False) as client:
         began = time.perf_counter()
         parameters = {"url": model.name, "initial_workers": "1", "synchronous": "true"}
@@ -207,10 +210,10 @@ def torchserve(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str
                 sys.exit(f"TorchServe did not start:\n{(folder / 'log').read_text()}")
             time.sleep(0.05)
             with suppress(OSError, ValueError, httpx.TransportError):
-                found = json.loads((folder / "work" / "endpoints.json").read_text())
-                keys = authorization(found, "inference")
-                if httpx.get(f"{found['inference']}/ping", headers=keys, trust_env=False).status_code == 200:
-                    server = found
+                endpoints = json.loads((folder / "work" / "endpoints.json").read_text())
+                keys = authorization(endpoints, "inference")
+                if httpx.get(f"{endpoints['inference']}/ping", headers=keys, trust_env=False).status_code == 200:
+                    server = endpoints
         yield process, server | {"seconds": time.perf_counter() - began}
     finally:
         process.terminate()

@@ -18,9 +18,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from training.pipeline.runner import PRESETS
+from training.pipeline.request import PRESETS
+from training.running.execution import execute
 from training.running.reporting import PlainLines, StageReporter
-from training.running.stage import execute
 from training.stages import prepare, train
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -41,12 +41,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         report = StageReporter("benchmark", [PlainLines()])
-        execute(prepare, prepare.Config(limit=args.rows), {"data": args.data}, work / "prepare", report)
+        execute(prepare.STAGE, prepare.Config(limit=args.rows), {"data": args.data}, work / "prepare", report)
         base = 0.0
         for at, (name, changes) in enumerate(WAYS.items()):
             settings = standard | {"epochs": 1, "precision": args.precision} | changes
             config = train.Config.model_validate(settings)
-            facts = execute(train, config, {"prepare": work / "prepare"}, work / str(at), report)
+            facts = execute(train.STAGE, config, {"prepare": work / "prepare"}, work / str(at), report)
             rate, last = facts["reviews_per_second"], facts["validation"][-1]
             base = base or rate
             table.add_row(

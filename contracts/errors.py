@@ -6,10 +6,12 @@ StarsError
 ├── DataError          a data set that cannot be trained or judged on
 ├── ModelError         weights or a network that cannot be read, built or converted
 ├── GateError          a stage finished, but its result is not good enough to go on (parity, accuracy, golden)
-├── StoreError         the object store failed
+├── StoreError         the release store failed
 │   ├── NotFound       no object under this key
 │   └── Conflict       a conditional write lost: the object exists, or changed since it was read
 ├── ReleaseError       a release that is incomplete, damaged or unsafe; `problems` lists each thing that is wrong
+├── DatabaseError      the database does not answer, or its file was replaced meanwhile
+│   └── NewerDatabase  its tables are those of a newer version of this program
 ├── JobError           a job that cannot be queued, found or cancelled
 │   ├── JobNotFound    no job under this id
 │   ├── JobConflict    an idempotency key that another job has, or a state that does not allow this
@@ -57,7 +59,7 @@ class GateError(StarsError):
 
 
 class StoreError(StarsError):
-    """The object store failed."""
+    """The release store failed."""
 
 
 class NotFound(StoreError):
@@ -74,6 +76,14 @@ class ReleaseError(StarsError):
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems) or (message,)
+
+
+class DatabaseError(StarsError):
+    """The database does not answer, or its file was replaced meanwhile."""
+
+
+class NewerDatabase(DatabaseError):
+    """The database's tables are those of a newer version of this program."""
 
 
 class JobError(StarsError):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 STARS = (1, 2, 3, 4, 5)
 
 LANGUAGE = "English"
-"""What the models are trained on. A release's manifest does not name a language yet: once it does, this goes."""
+"""What the gateway's help says that the model knows. A release's manifest says it of that release (`language`)."""
 
 # The 15 columns of the Amazon Customer Reviews TSV files, in their order.
 TSV_COLUMNS = (

@@ -61,6 +61,9 @@ class TrainConfig(TrackedConfig):
         3, gt=0, le=1000, description="passes over the train split; the last one may be a part of one"
     )
     batch_size: int = Field(32, ge=1, le=65_536)
+    accumulate_steps: int = Field(
+        1, ge=1, le=1024, description="parts of a batch that are computed one after the other, to need less memory"
+    )
     learning_rate: float = Field(1e-4, gt=0, le=10, description="peak, reached after the warm-up")
     warmup_fraction: float = Field(0.06, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0, le=10)

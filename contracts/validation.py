@@ -16,9 +16,9 @@ from pydantic_core import ErrorDetails
 Place = tuple[int | str, ...]
 
 
-def explain(error: ValidationError, model: type[BaseModel], whole: str, names: bool = False) -> str:
+def what_is_wrong(error: ValidationError, model: type[BaseModel], whole: str, names: bool = False) -> str:
     """Every finding in one sentence: "reviews.0.text: is missing; …". `whole` is what the document is called."""
-    return "; ".join(f"{place or whole}: {said}" for place, said in findings(error, model, names))
+    return "; ".join(f"{place or whole}: {sentence}" for place, sentence in findings(error, model, names))
 
 
 def findings(error: ValidationError, model: type[BaseModel], names: bool = False) -> list[tuple[str, str]]:
@@ -26,15 +26,15 @@ def findings(error: ValidationError, model: type[BaseModel], names: bool = False
 
     `names` lets names that are not known be repeated. Of the alternatives of a union only one finding is given.
     """
-    found: dict[str, str] = {}
-    for each in error.errors(include_url=False):
-        if each["type"] == "default_factory_not_called":  # only because another field is wrong
+    sentences: dict[str, str] = {}
+    for finding in error.errors(include_url=False):
+        if finding["type"] == "default_factory_not_called":  # only because another field is wrong
             continue
-        place, inner = _known_place(each["loc"], model)
-        if names and each["type"] == "extra_forbidden":
-            place = (*place, each["loc"][-1])
-        found.setdefault(".".join(map(str, place)), said(each, inner, names))
-    return list(found.items())
+        place, inner = _known_place(finding["loc"], model)
+        if names and finding["type"] == "extra_forbidden":
+            place = (*place, finding["loc"][-1])
+        sentences.setdefault(".".join(map(str, place)), wording(finding, inner, names))
+    return list(sentences.items())
 
 
 def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
@@ -64,7 +64,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(part)
 
 
-def said(finding: ErrorDetails, model: type[BaseModel] | None = None, names: bool = False) -> str:
+def wording(finding: ErrorDetails, model: type[BaseModel] | None = None, names: bool = False) -> str:
     """What is wrong, without the place. `model` is the one that a field is missing in or not known to."""
     kind, context = finding["type"], finding.get("ctx", {})
     if kind == "extra_forbidden" and model is not None:
@@ -72,8 +72,8 @@ def said(finding: ErrorDetails, model: type[BaseModel] | None = None, names: boo
         return f"{'is not known' if names else 'has a field that is not known'}; {known}"
     if kind in {"literal_error", "enum"}:
         choices = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
-        given = finding["input"] if isinstance(finding["input"], str) else ""
-        return f"is none of what there is; {nearest(given, choices)}"
+        sent = finding["input"] if isinstance(finding["input"], str) else ""
+        return f"is none of what there is; {nearest(sent, choices)}"
     if kind in _SENTENCES:
         return _SENTENCES[kind](context)
     # Ours, from a validator; or one of pydantic's rarer kinds, whose message holds no input.

@@ -3,7 +3,7 @@
     {"reviews": [{"review_body": …, "review_headline": …, "product_category": …}, …], "deadline": 1767225600.5}
 
     {"predictions": [{"logits": [5 numbers], "tokens": 14, "truncated": false, "unfamiliar": null},
-                     {"error": {"type": "blank_text", "message": …}}], "infer_ms": 11.3}
+                     {"error": {"type": "blank_text", "message": …}}], "infer_ms": 11.3, "engine": "torch"}
 
 Both sides call this module, and a review keeps its record's names on the way. Gateway and handler are of one
 installation, so that neither has to understand another version. A request that cannot be read is answered by one
@@ -52,6 +52,8 @@ class Predictions(NamedTuple):
 
     items: list[Prediction | ReviewError]
     infer_ms: float
+    engine: str
+    """Which of the release's engines computed them, as the manifest calls it."""
 
 
 def request_body(reviews: Sequence[Review], deadline: float | None = None) -> bytes:
@@ -88,10 +90,10 @@ def read_request(body: bytes | bytearray) -> list[Review | ReviewError]:
     return [alone(_review, item) for item in reviews]
 
 
-def response_body(items: Sequence[Prediction | ReviewError], infer_ms: float) -> bytes:
+def response_body(items: Sequence[Prediction | ReviewError], infer_ms: float, engine: str) -> bytes:
     """What came of a request's reviews, in order."""
     predictions = [_error(item) if isinstance(item, ReviewError) else item._asdict() for item in items]
-    return _json({"predictions": predictions, "infer_ms": round(infer_ms, 2)})
+    return _json({"predictions": predictions, "infer_ms": round(infer_ms, 2), "engine": engine})
 
 
 def refusal_body(error: ReviewError) -> bytes:
@@ -104,12 +106,12 @@ def read_response(body: bytes, reviews: int) -> Predictions:
     try:
         document = json.loads(body)
         items = [_prediction(item) for item in document["predictions"]]
-        infer_ms = float(document["infer_ms"])
+        infer_ms, engine = float(document["infer_ms"]), str(document["engine"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BackendError("the model server's answer cannot be read: is it of the same version as we?") from error
     if len(items) != reviews:
         raise BackendError(f"the model server answered {len(items)} reviews of {reviews}: is it of the same version?")
-    return Predictions(items, infer_ms)
+    return Predictions(items, infer_ms, engine)
 
 
 def _review(item: Any) -> Review:

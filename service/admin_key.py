@@ -52,10 +52,10 @@ class AdminKey:
     def _stamp(self) -> tuple[int, int, int] | None:
         """Changes whenever the file does; a mounted secret is another file behind the same link."""
         try:
-            found = self._file.stat() if self._file else None
+            status = self._file.stat() if self._file else None
         except OSError:
             return None
-        return (found.st_mtime_ns, found.st_ino, found.st_size) if found else None
+        return (status.st_mtime_ns, status.st_ino, status.st_size) if status else None
 
 
 def _digest(key: str) -> bytes:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
+from contracts.jobs.store import JobStore
 from service import errors, openapi
 from service.admin_key import AdminKey
 from service.auth import is_admin
@@ -45,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     predictor = Predictor(backend, releases, settings.limits, metrics)
     metrics.watch_queue(lambda: predictor.queue.admitted, lambda: predictor.queue.running)
     readiness = Readiness(releases, settings.ready_seconds)
-    jobs = Jobs(settings)
+    jobs = Jobs(JobStore(settings.job_store_url), settings.data_roots)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from contracts import errors as contract
-from contracts.validation import said
+from contracts.validation import wording
 
 ERRORS_PAGE = "/errors"
 
@@ -134,7 +134,7 @@ PROBLEMS = (
         "invalid_request",
         422,
         "The JSON is not what this address takes. The message names the field.",
-        (InvalidRequest, contract.ConfigError),
+        (InvalidRequest, contract.ConfigError, contract.JobError),
     ),
     Problem("invalid_review", 422, "The review cannot be read. The message says why.", (contract.ReviewError,)),
     Problem("blank_text", 422, "The review's text is empty or blank. Send text."),
@@ -170,7 +170,7 @@ PROBLEMS = (
         "not_ready",
         503,
         "Something the answer needs is missing: the model is loading, or a server is down.",
-        (NotServing, contract.BackendUnavailable, contract.StoreError, contract.JobError, contract.MachineError),
+        (NotServing, contract.BackendUnavailable, contract.StoreError, contract.DatabaseError, contract.MachineError),
         retry_after=2,
     ),
     Problem(
@@ -208,8 +208,8 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
         return BY_TYPE["invalid_request"]
     if isinstance(error, HTTPException):
-        return next((each for each in PROBLEMS if each.status == error.status_code), BY_TYPE["internal"])
-    return next((each for each in PROBLEMS if isinstance(error, each.raised_by)), BY_TYPE["internal"])
+        return next((problem for problem in PROBLEMS if problem.status == error.status_code), BY_TYPE["internal"])
+    return next((problem for problem in PROBLEMS if isinstance(error, problem.raised_by)), BY_TYPE["internal"])
 
 
 def message_of(error: Exception, admin: bool = False) -> str:
@@ -221,13 +221,13 @@ def message_of(error: Exception, admin: bool = False) -> str:
     if isinstance(error, contract.StarsError) and (admin or _is_for_everybody(error)):
         return str(error)
     if isinstance(error, RequestValidationError):
-        return explain_parameters(error)
+        return wrong_parameters(error)
     return problem_of(error).meaning
 
 
-def explain_parameters(error: RequestValidationError) -> str:
+def wrong_parameters(error: RequestValidationError) -> str:
     """What is wrong with a request's path, query and headers, in sentences."""
-    return "; ".join(f"{each['loc'][0]} {each['loc'][-1]}: {said(each)}" for each in error.errors())
+    return "; ".join(f"{part['loc'][0]} {part['loc'][-1]}: {wording(part)}" for part in error.errors())
 
 
 def _is_for_everybody(error: BaseException) -> bool:
@@ -265,20 +265,21 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 def responses(*types: str) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI entries of an address for the types of errors that it can answer with."""
-    found: dict[int | str, dict[str, Any]] = {}
-    for each in (BY_TYPE[name] for name in types):
-        entry = found.setdefault(each.status, {"model": ErrorBody, "description": each.meaning})
-        example = {"error": {"type": each.kind, "message": each.meaning, "request_id": "0f6c…"}}
-        example["error"]["docs"] = f"{ERRORS_PAGE}#{each.kind}"
+    entries: dict[int | str, dict[str, Any]] = {}
+    for problem in (BY_TYPE[name] for name in types):
+        entry = entries.setdefault(problem.status, {"model": ErrorBody, "description": problem.meaning})
+        example = {"error": {"type": problem.kind, "message": problem.meaning, "request_id": "0f6c…"}}
+        example["error"]["docs"] = f"{ERRORS_PAGE}#{problem.kind}"
         content = entry.setdefault("content", {"application/json": {"examples": {}}})
-        content["application/json"]["examples"][each.kind] = {"value": example}
-    return found
+        content["application/json"]["examples"][problem.kind] = {"value": example}
+    return entries
 
 
 async def _errors_page() -> HTMLResponse:
     """What every `docs` link leads to: each type of error, its status, and what to do."""
     rows = "".join(
-        f"<h2 id={each.kind}>{each.status} {each.kind}</h2><p>{html.escape(each.meaning)}</p>" for each in PROBLEMS
+        f"<h2 id={problem.kind}>{problem.status} {problem.kind}</h2><p>{html.escape(problem.meaning)}</p>"
+        for problem in PROBLEMS
     )
     return HTMLResponse(f"<!doctype html><html lang=en><title>Errors</title><h1>Errors</h1>{rows}")
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document where FastAPI cannot write it by itself: bodies that we read ourselves, limits, examples."""
+"""The OpenAPI document where FastAPI cannot write it by itself: limits, examples, bodies that we read or write."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pydantic.json_schema import models_json_schema
 
 from contracts.jobs.retrain import Retrain
 from service.http.body import MODEL_REF
+from service.jobs.schemas import JobEventOut
 from service.predict.schemas import EXAMPLES, ONE, SEVERAL, BatchIn, ReviewIn
 from service.settings import Limits
 
-_BODIES = (ReviewIn, BatchIn, Retrain)
+_BODIES = (ReviewIn, BatchIn, Retrain, JobEventOut)
 
 
 def document(app: FastAPI, limits: Limits) -> None:

@@ -39,7 +39,7 @@ class Running(BaseModel):
     def read(cls, path: Path) -> Self | None:
         """None when nothing was written down, or the process that did so is gone."""
         try:
-            found = cls.model_validate_json(path.read_bytes())
-            return found if psutil.Process(found.pid).create_time() == found.began else None
+            written = cls.model_validate_json(path.read_bytes())
+            return written if psutil.Process(written.pid).create_time() == written.began else None
         except (OSError, ValidationError, psutil.Error):
             return None

@@ -17,8 +17,10 @@ from fastapi import FastAPI
 
 from service.errors import refuse
 from service.health.service import Readiness
+from service.http.door import Door
 from service.http.middleware import RequestLog
-from service.http.protocol import Door, Protocol
+from service.http.protocol import Protocol
+from service.jobs.service import Jobs
 from service.metrics import Metrics
 from service.parts import part
 from service.releases.service import Releases
@@ -37,19 +39,18 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says at /readyz that it stops and lets idle connections live for a moment.
+    """uvicorn, which ends in steps: /readyz says so, who follows a job is let go, idle connections have a moment.
 
     On SIGHUP it looks at the production channel at once.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, door: Door, readiness: Readiness, releases: Releases, metrics: Metrics
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, door: Door, app: FastAPI) -> None:
         super().__init__(config)
         self._door = door
-        self._readiness = readiness
-        self._releases = releases
-        metrics.watch_connections(lambda: len(self.server_state.connections))
+        self._readiness = part(app, Readiness)
+        self._jobs = part(app, Jobs)
+        self._releases = part(app, Releases)
+        part(app, Metrics).watch_connections(lambda: len(self.server_state.connections))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -58,6 +59,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._readiness.stop()
+        self._jobs.stop()
         self._door.stopping = True
         await super().shutdown(sockets)
 
@@ -85,7 +87,7 @@ def make_server(app: FastAPI, port: int | None = None) -> Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(limits.deadline_seconds) + STOP_SECONDS,
     )
-    return Server(config, door, part(app, Readiness), part(app, Releases), metrics)
+    return Server(config, door, app)
 
 
 def _allow_connections(limits: Limits) -> None:

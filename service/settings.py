@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = None
     admin_key_file: Path | None = None
     data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
-        default_factory=lambda given: data_roots(Home(given["home"]))
+        default_factory=lambda settings: data_roots(Home(settings["home"]))
     )
     """Folders that a retraining job may read data from, separated like PATH."""
     jobs_url: str | None = None
@@ -202,11 +202,13 @@ class Settings(BaseSettings):
         return key
 
 
-def load_settings(**given: object) -> Settings:
-    """Settings from the environment, with `given` on top. Raises ConfigError that names each setting in its words."""
+def load_settings(**values: object) -> Settings:
+    """Settings from the environment, with `values` on top. Raises ConfigError that names each setting in its words."""
     try:
-        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks what mypy cannot see
+        return Settings(**values)  # type: ignore[arg-type]  # pydantic checks what mypy cannot see
     except ValidationError as error:
-        found = findings(error, Settings, names=True)
-        names = ["STARS_" + place.replace(".", "__").upper() if place else "settings" for place, _ in found]
-        raise ConfigError("; ".join(f"{name}: {said}" for name, (_, said) in zip(names, found, strict=True))) from None
+        places = findings(error, Settings, names=True)
+        names = ["STARS_" + place.replace(".", "__").upper() if place else "settings" for place, _ in places]
+        raise ConfigError(
+            "; ".join(f"{name}: {sentence}" for name, (_, sentence) in zip(names, places, strict=True))
+        ) from None

@@ -13,9 +13,10 @@ import pytest
 import typer
 
 from contracts.cli import COMMANDS, build
+from contracts.release.files import FILES
 from contracts.stages import STAGES
 from service.settings import Settings
-from tools import examples
+from tools import examples, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -93,15 +94,16 @@ def _defines(file: Path, names: list[str]) -> bool:
 
 def _commands(app: typer.Typer) -> dict[str, set[str]]:
     """Every command of `stars` and its options."""
-    found: dict[str, set[str]] = {}
+    return {
+        name: {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+        for name, command in _walk(typer.main.get_command(app)).items()
+    }
 
-    def walk(command: Any, name: str) -> None:
-        found[name] = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
-        for word, inner in getattr(command, "commands", {}).items():
-            walk(inner, f"{name} {word}")
 
-    walk(typer.main.get_command(app), "stars")
-    return found
+def _walk(command: Any, name: str = "stars") -> dict[str, Any]:
+    """A command and all that are in it, by name."""
+    inner = getattr(command, "commands", {}).items()
+    return {name: command} | {key: c for word, i in inner for key, c in _walk(i, f"{name} {word}").items()}
 
 
 def test_commands_and_options_are_there() -> None:
@@ -119,6 +121,14 @@ def test_commands_and_options_are_there() -> None:
 def _shell(text: str) -> list[str]:
     """The lines that a reader would type."""
     return re.findall(r"^(?: {4}|\$ )(?:\S*bin/|STARS\S+ )?(stars .*)$", text, re.MULTILINE)
+
+
+def test_an_option_says_the_same_in_every_command() -> None:
+    texts: dict[str, set[str]] = {}
+    for command in _walk(typer.main.get_command(build(entry_points(group=COMMANDS)))).values():
+        for parameter in command.params:
+            texts.setdefault(parameter.opts[0], set()).add(getattr(parameter, "help", None) or "")
+    assert all(len(texts[option]) == 1 and texts[option] != {""} for option in ("--store", "--home", "--url"))
 
 
 def test_variables_are_there_and_told() -> None:
@@ -139,6 +149,21 @@ def test_the_readme_has_every_command() -> None:
     table = re.findall(r"^\| (`stars .+?) \|", PAGES["README.md"], re.MULTILINE)
     told = {word for row in table for word in re.findall(r"[a-z]+", row)}
     assert {word for name in commands for word in name.split()} <= told
+
+
+def test_every_room_is_told() -> None:
+    rows = re.findall(r"^\| `(\w+)/` \|.*\| (.+?) \|$", PAGES["docs/architecture.md"], re.MULTILINE)
+    told = {package: set(re.findall(r"`(\w+)/`", rooms)) for package, rooms in rows}
+    assert told == {
+        package: {init.parent.name for init in (ROOT / package).glob("*/__init__.py")} for package in picture.PACKAGES
+    }
+
+
+def test_the_files_of_a_release_are_told() -> None:
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \| (always|where .+) \|$", PAGES["docs/releases.md"], re.MULTILINE)
+    assert [(name, purpose, there == "always") for name, purpose, there in rows] == [
+        (name, file.purpose, file.required) for name, file in FILES.items()
+    ]
 
 
 def test_answers_stand_only_where_they_are_generated() -> None:

@@ -41,6 +41,7 @@ class ReviewHandler:
     """Parse, tokenise, infer, answer: every step takes and returns one entry a review, in order."""
 
     encoder: ReviewEncoder
+    kind: str
     engine: Engine
     language: Language
 
@@ -48,7 +49,7 @@ class ReviewHandler:
         """Load the release in the model's folder and warm it up. Raises ModelError when it cannot be loaded."""
         started = perf_counter()
         model = load_model(Path(context.system_properties["model_dir"]))
-        self.encoder, self.engine = model.encoder, model.engine
+        self.encoder, self.kind, self.engine = model.encoder, model.kind, model.engine
         self.language = Language(model.language)
         loaded = perf_counter()
         self.engine.warm_up()
@@ -72,7 +73,7 @@ class ReviewHandler:
                 context.set_response_status(504 if late else 400, "Gateway Timeout" if late else "Bad Request", index)
                 answers.append(refusal_body(request))
             else:
-                answers.append(response_body(list(islice(predictions, len(request))), milliseconds))
+                answers.append(response_body(list(islice(predictions, len(request))), milliseconds, self.kind))
         return answers
 
     def parse(self, request: dict[str, Any]) -> list[Review | ReviewError] | ReviewError:

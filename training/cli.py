@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from contracts.options import StateFolder, Store
 from training.judge.report import counted
 from training.running.interrupt import AGAIN, INTERRUPTED, check, interruptible
 from training.running.reporting import Listener
@@ -56,10 +57,12 @@ def _interruptible(console: Console, sentence: str) -> Iterator[None]:
 @pipeline.command("run")
 def pipeline_run(
     data: Annotated[list[Path], typer.Option(help="A .tsv or .tsv.gz file, or a folder of them. Repeat for more.")],
-    store: Annotated[str | None, typer.Option(help="Release store [the one that `stars up` serves].")] = None,
+    store: Store = None,
     preset: Annotated[str, typer.Option(help="tiny, standard or frozen: see training/presets.")] = "standard",
-    work: Annotated[Path | None, typer.Option(help="Folder for every stage's artifacts [runs/PRESET].")] = None,
-    name: Annotated[str, typer.Option(help="Name of the release.")] = "review-stars",
+    work: Annotated[
+        Path | None, typer.Option(help="The work folder, for what the stages make. Default: runs/PRESET.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The model that the release is one of.")] = "review-stars",
     config: Annotated[Path | None, typer.Option(help="YAML file with settings, one section a stage.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="One setting. Repeat for more.")
@@ -72,7 +75,9 @@ def pipeline_run(
         from contracts.release.default_store import default_store
         from contracts.settings import Home
         from contracts.store.urls import open_store
-        from training.pipeline.runner import PLAN, Run, parse_overrides, run
+        from training.pipeline.local import run
+        from training.pipeline.plan import plan
+        from training.pipeline.request import Run, parse_overrides
 
         overrides = parse_overrides(settings or [])
         url = (open_store(store) if store else default_store(Home.default())).url
@@ -80,7 +85,7 @@ def pipeline_run(
         with listener.bar:
             facts = run(Run(tuple(data), preset, url, work, name, config, overrides), listener)
     table = Table("stage", "seconds", "artifacts")
-    for stage, _, _ in PLAN:
+    for stage in plan():
         table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))
     console.print(table)
     exported = facts["export"]
@@ -106,8 +111,12 @@ def evaluate(
     release: Annotated[
         str, typer.Option(help="bundled, a release folder, a version, or a channel (production, candidate).")
     ] = "bundled",
-    store: Annotated[str | None, typer.Option(help="Store of a version or channel [the default store].")] = None,
+    store: Store = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many good rows only.")] = None,
+    engine: Annotated[
+        Literal["reference", "serving"],
+        typer.Option(metavar="WHICH", help="What computes: the reference, or the engine that serves (serving)."),
+    ] = "reference",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Judge a release on labelled reviews, without training: accuracy, MAE, within one star, macro-F1, kappa, ECE."""
@@ -122,7 +131,7 @@ def evaluate(
             check()
             bar.update(task, completed=done, description="judging")
 
-        result = evaluate_release(release, data, store, limit, judged)
+        result = evaluate_release(release, data, store, limit, judged, engine)
     console.print(escape(_skipped(result)), highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(result))
@@ -148,15 +157,18 @@ def _report(result: dict[str, Any]) -> Table:
     for measure in ("accuracy", "mae", "within_one", "macro_f1", "qwk", "ece"):
         low, high = intervals.get(measure, (None, None))
         table.add_row(measure, f"{result[measure]:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
+    if engine := result.get("engine"):
+        table.caption = (
+            f"by the engine {engine['kind']}: {engine['changed_stars']:,} reviews get other stars than from the "
+            f"reference, logits differ by {engine['largest_logit_difference']:.1e} at most"
+        )
     return table
 
 
 @app.command()
 def worker(
-    store: Annotated[
-        str | None, typer.Option(help="Store that candidates are published to [the default store].")
-    ] = None,
-    home: Annotated[Path | None, typer.Option(help="Folder with the job store and the runs [$STARS_HOME].")] = None,
+    store: Store = None,
+    home: StateFolder = None,
 ) -> None:
     """Take retraining jobs from the job store and run them, one at a time. SIGTERM puts the job back."""
     from training.jobs.worker import serve

@@ -1,4 +1,4 @@
-"""Which data a retraining may read, and what is wrong with it: asked by the gateway, and again by the worker."""
+"""Which data a retraining may read, and what is wrong with it: the gateway looks, and the worker looks again."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def _meant(name: str, roots: Sequence[Path]) -> Iterator[Path]:
     path = Path(name)
     if not name or "://" in name or ".." in path.parts:  # "..", behind a link, would tell what lies outside
         return
-    found = [path] if path.is_absolute() else [root / path for root in roots]
+    meanings = [path] if path.is_absolute() else [root / path for root in roots]
     if not path.is_absolute():
-        found += [root.parent / path for root in roots if path.parts[:1] == (root.name,)]
-    for each in found:
+        meanings += [root.parent / path for root in roots if path.parts[:1] == (root.name,)]
+    for meaning in meanings:
         try:
-            yield each.resolve()
+            yield meaning.resolve()
         except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL byte
             continue
 
@@ -84,25 +84,25 @@ def _check(path: Path, allowed: Sequence[Path]) -> None:
         if not path.is_dir():
             _check_file(path)
             return
-        inside = [each for each in path.iterdir() if each.name.endswith(SUFFIXES)]
-        if not inside:
+        files = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
+        if not files:
             raise JobError(f"the folder {path} holds no .tsv or .tsv.gz file: put some there")
-        for each in inside:
-            if not _is_in(each.resolve(), allowed):
-                raise JobError(f"{each} leads out of the allowed folders: put the file itself there")
-            _check_file(each)
+        for file in files:
+            if not _is_in(file.resolve(), allowed):
+                raise JobError(f"{file} leads out of the allowed folders: put the file itself there")
+            _check_file(file)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "a loop of links"
         raise JobError(f"{path} cannot be read ({reason}): check the file and who may read it") from error
 
 
 def _check_file(path: Path) -> None:
-    kept = path.stat()
-    if not stat.S_ISREG(kept.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise JobError(f"{path} is no plain file: name a .tsv or .tsv.gz file, or a folder of them")
     if not path.name.endswith(SUFFIXES):
         raise JobError(f"{path} is neither .tsv nor .tsv.gz: bring the reviews in the layout of the Amazon TSV files")
-    if kept.st_size == 0:
+    if status.st_size == 0:
         raise JobError(f"{path} is empty: copy it again")
     with path.open("rb"):
         pass

@@ -10,9 +10,8 @@ from typing import Any
 from contracts.jobs.retrain import RETRAIN
 
 LOG_TAIL = 50
-"""Lines of a job's log that are kept."""
+"""Lines of its log that a job is shown with."""
 
-LINE_LIMIT = 500
 ERROR_LIMIT = 2000
 MAX_ATTEMPTS = 3
 KINDS = frozenset({RETRAIN})
@@ -35,7 +34,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row, as it was when it was read."""
+    """One row and the end of its log, as they were when they were read."""
 
     id: str
     kind: str

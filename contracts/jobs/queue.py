@@ -35,7 +35,7 @@ class Queue:
 
     def place(self, job_id: str) -> int | None:
         """1 for the next job that a worker takes; None for one that does not wait."""
-        return next((place for place, each in enumerate(self.waiting, 1) if each.id == job_id), None)
+        return next((place for place, job in enumerate(self.waiting, 1) if job.id == job_id), None)
 
     def waits_for(self, job_id: str) -> str | None:
         """What the job waits for, in a sentence; None for one that does not wait."""
@@ -43,15 +43,15 @@ class Queue:
         if place is None:
             return None
         job = self.waiting[place - 1]
-        fit = [worker for worker in self.workers if job.kind in worker.kinds]
+        able = [worker for worker in self.workers if job.kind in worker.kinds]
         if not self.workers:
             return "no worker is running: start one with `stars worker`"
-        if not fit:
+        if not able:
             return f"no worker that runs knows jobs of kind {job.kind!r}: start one of a newer version"
-        busy = [each for each in self.running if each.worker in {worker.id for worker in fit}]
-        before = [each for each in self.waiting[: place - 1] if any(each.kind in worker.kinds for worker in fit)]
-        if len(before) < len(fit) - len(busy):
+        running = [other for other in self.running if other.worker in {worker.id for worker in able}]
+        before = [other for other in self.waiting[: place - 1] if any(other.kind in worker.kinds for worker in able)]
+        if len(before) < len(able) - len(running):
             return "a worker takes it within seconds"
-        first, count = (busy + before)[0], len(busy + before)
+        first, count = (running + before)[0], len(running + before)
         doing = f"in stage {first.stage}, {first.progress:.0%} done" if first.stage else "not begun"
         return f"{count} {'job is' if count == 1 else 'jobs are'} ahead of it, first {first.id} ({doing})"

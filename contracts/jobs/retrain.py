@@ -1,4 +1,4 @@
-"""What a retraining may be asked for: one schema, with which the gateway refuses and the worker checks again.
+"""What a request for a retraining may say: one schema, with which the gateway refuses and the worker checks again.
 
 A request changes numbers and switches of a preset. Paths, URLs and names are the operator's, whoever asks.
 """
@@ -20,13 +20,13 @@ Preset = Literal["frozen", "standard", "tiny"]
 DataName = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
-class _Asked(BaseModel):
+class _RequestModel(BaseModel):
     """JSON types and no others; a field that is not known is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class StageOverrides(_Asked):
+class StageOverrides(_RequestModel):
     """What a request may change of one stage, each field within the bounds that the stage itself has for it."""
 
     fixed: ClassVar[frozenset[str]] = frozenset()
@@ -34,18 +34,18 @@ class StageOverrides(_Asked):
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers_and_switches_only(cls, given: Any) -> Any:
-        chosen = sorted(cls.fixed.intersection(given)) if isinstance(given, dict) else []
+    def _numbers_and_switches_only(cls, settings: Any) -> Any:
+        chosen = sorted(cls.fixed.intersection(settings)) if isinstance(settings, dict) else []
         if chosen:
             raise ValueError(
                 f"{', '.join(chosen)} cannot be chosen by a request, which may change numbers "
                 "and switches only: leave it out"
             )
-        return given
+        return settings
 
 
 def _without_default(schema: dict[str, Any]) -> None:
-    """What is not given is as the preset has it, which no schema can show."""
+    """A setting that a request leaves out is as the preset has it, which no schema can show."""
     schema.pop("default", None)
 
 
@@ -73,13 +73,15 @@ def _listed(data: Any) -> Any:
 
 _BY_STAGE: dict[str, Any] = {stage: (_overrides_of(stage, config), _unset()) for stage, config in STAGES.items()}
 
-Overrides = create_model("Overrides", __base__=_Asked, __doc__="What differs from the preset, by stage.", **_BY_STAGE)
+Overrides = create_model(
+    "Overrides", __base__=_RequestModel, __doc__="What differs from the preset, by stage.", **_BY_STAGE
+)
 
 _Several = Annotated[list[DataName], Field(min_length=1, max_length=100)]
 DataNames = Annotated[_Several, BeforeValidator(_listed, json_schema_input_type=DataName | _Several)]
 
 
-class Retrain(_Asked):
+class Retrain(_RequestModel):
     """What to train on, and how."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"data": "examples/reviews.tsv", "preset": "tiny"}]})
@@ -97,6 +99,6 @@ class Retrain(_Asked):
 
     @property
     def changed(self) -> dict[str, dict[str, bool | int | float]]:
-        """The overrides that were given, by stage."""
-        given: BaseModel = self.overrides
-        return given.model_dump(exclude_unset=True)
+        """The settings that the request names, by stage."""
+        overrides: BaseModel = self.overrides
+        return overrides.model_dump(exclude_unset=True)

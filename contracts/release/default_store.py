@@ -27,7 +27,7 @@ BUNDLED = "the bundled release"
 
 
 def default_store(home: Home) -> ObjectStore:
-    """The store that is meant where none is named: $STARS_STORE, else the one in the home folder.
+    """The store that is meant where none is named: $STARS_STORE, else the one in the state folder.
 
     The latter is given the bundled release, signed where there is a key. It stays its production, from one bundled
     release to the next, until somebody promotes another.

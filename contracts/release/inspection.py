@@ -130,12 +130,7 @@ def _weights(folder: Path, manifest: Manifest) -> Iterator[str]:
 def _tokenizer(folder: Path, manifest: Manifest) -> Iterator[str]:
     path = folder / "tokenizer.json"
     _object(path)  # sound JSON first: the library answers a damaged file less kindly
-    ReviewEncoder(path, manifest.token_limit, manifest.truncation)
-    yield from ()
-
-
-def _vocabulary(folder: Path, _manifest: Manifest) -> Iterator[str]:
-    tokens = ReviewEncoder(folder / "tokenizer.json").vocab_size
+    tokens = ReviewEncoder(path, manifest.token_limit, manifest.truncation).vocab_size
     known = _object(folder / "config.json").get("vocab_size")
     if not isinstance(known, int) or tokens > known:
         yield f"has {tokens} tokens where the model knows {known}"
@@ -174,8 +169,7 @@ def _optional(name: str) -> _Check:
 _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("config.json",), _config),
     (("model.safetensors",), _weights),
-    (("tokenizer.json",), _tokenizer),
-    (("tokenizer.json", "config.json"), _vocabulary),
+    (("tokenizer.json", "config.json"), _tokenizer),
     (("golden.json",), _golden),
     (("calibration.json",), _calibration),
     (("MODEL_CARD.md",), _card("MODEL_CARD.md")),

@@ -34,14 +34,14 @@ class Release:
             raise ReleaseError(f"{folder} is not a sound release: {problems[0]}{more}", problems)
         return cls(folder, manifest)
 
-    def golden(self, kind: str | None = None) -> Golden:
-        """The cases that a loaded model must answer before it gets traffic, with the tolerance of the engine.
+    def golden(self) -> Golden:
+        """The cases that a loaded model must answer before it gets traffic."""
+        return Golden.model_validate(load_json((self.folder / "golden.json").read_bytes()))
 
-        `kind` is one of the manifest's engines, the best one by default.
-        """
-        golden = Golden.model_validate(load_json((self.folder / "golden.json").read_bytes()))
-        engine = next(engine for engine in self.manifest.engines if kind in {None, engine.kind})
-        return golden if engine.tolerance is None else golden.model_copy(update={"tolerance": engine.tolerance})
+    def tolerances(self) -> dict[str, float]:
+        """How far a logit may be from the golden one, by engine."""
+        general = self.golden().tolerance
+        return {engine.kind: engine.tolerance or general for engine in self.manifest.engines}
 
     def encoder(self) -> ReviewEncoder:
         """The tokenizer with the release's token limit and truncation policy."""

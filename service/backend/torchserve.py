@@ -97,20 +97,20 @@ class TorchServe:
     async def load(self, release: Release, seconds: float) -> None:
         version = release.manifest.version
         folder = await run_sync(write_model_folder, release, self._model_store, self._worker)
-        ours = await self._register(version, folder)
-        if not ours and self._runs_otherwise(await self._describe(version)):
+        is_new = await self._register(version, folder)
+        if not is_new and self._runs_otherwise(await self._describe(version)):
             await self.unload(version)
-            ours = await self._register(version, folder)
+            is_new = await self._register(version, folder)
         try:
             async with asyncio.timeout(seconds):
-                await self._until_ready(version, ours)
+                await self._until_ready(version, is_new)
         except TimeoutError:
             await self._discard(version)
             raise BackendError(
                 f"release {version} did not load within {seconds:.0f} s: see the model server's log"
             ) from None
         except (StarsError, asyncio.CancelledError):
-            if ours:
+            if is_new:
                 await self._discard(version)
             raise
 

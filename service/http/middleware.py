@@ -47,8 +47,8 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         started = perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _OUTER_ID.fullmatch(given) else uuid.uuid4().hex
+        outer_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = outer_id if _OUTER_ID.fullmatch(outer_id) else uuid.uuid4().hex
         timing: dict[str, float] = {}
         state = scope.setdefault("state", {})
         state |= {"request_id": request_id, "timing": timing, "error": None}
@@ -115,6 +115,7 @@ class PlainAddresses:
             await refuse(scope, receive, send)
         elif scope["method"] == "HEAD":
             inner = {**scope, "method": "GET"}
+            scope["state"]["head_only"] = True  # for an answer that would not end by itself
             await self.app(inner, receive, send)
             scope["route"] = inner.get("route")
         else:

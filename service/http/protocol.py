@@ -8,15 +8,14 @@ itself, in its one error shape, counted and logged as any other request.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import ClientError, Crowded, HeadTooLarge, HeadTooSlow, MalformedRequest
-from service.settings import Limits
+from service.http.door import LINGER_BYTES, Door
+from service.http.upgrade import head_without_upgrade
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -30,43 +29,15 @@ PIPELINED = 16
 SEND_SECONDS = 30.0
 """How long a client may read nothing of an answer that waits for it."""
 
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 2 * 1024 * 1024
-"""A refused client may still be sending, and would see a reset connection instead of its answer: so we read on."""
-
 GRACE_SECONDS = 1
 """How long an idle connection is kept when the gateway stops: a request may be on its way on it."""
-
-
-class Door:
-    """What all connections of one gateway share: the limits, the app that words refusals, and whether it stops.
-
-    `refuse` answers a request whose state has a `refusal`: the exception.
-    """
-
-    def __init__(self, limits: Limits, refuse: ASGIApp) -> None:
-        self.limits = limits
-        self.refuse = refuse
-        self.stopping = False
-
-    async def turn_away(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the refusal; close when the client has, or after a while."""
-
-        async def send_and_stay(message: Message) -> None:
-            await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
-
-        await self.refuse(scope, receive, send_and_stay)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
-                await receive()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *args: Any, door: Door, **given: Any) -> None:
-        super().__init__(*args, **given)
+    def __init__(self, *args: Any, door: Door, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.door = door
         self.limits = door.limits
         self.running: RequestResponseCycle | None = None
@@ -109,9 +80,9 @@ class Protocol(HttpToolsProtocol):
                     self._stay_with_http()
                 rest = self._parse(rest)
         except httptools.HttpParserError as error:
-            ours = error.__context__
+            refusal = error.__context__
             unreadable = MalformedRequest("the request is not HTTP/1.1 as RFC 9112 has it: send one that is")
-            self._refuse(ours if isinstance(ours, ClientError) else unreadable)
+            self._refuse(refusal if isinstance(refusal, ClientError) else unreadable)
             return
         if self.overhead > self.limits.head_bytes:
             self._refuse(self._too_large())
@@ -143,16 +114,8 @@ class Protocol(HttpToolsProtocol):
         """
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
-        self.parser.feed_data(self._head_without_upgrade())
-
-    def _head_without_upgrade(self) -> bytes:
-        lines = [self.scope["method"].encode(), b" ", self.url, b" HTTP/", self.scope["http_version"].encode(), b"\r\n"]
-        for name, value in self.headers:
-            if name == b"connection":
-                value = b", ".join(_tokens(value) - {b"upgrade", b"http2-settings"})
-            if name != b"upgrade":
-                lines += [name, b": ", value, b"\r\n"]
-        return b"".join([*lines, b"\r\n"])
+        method, version = self.scope["method"].encode(), self.scope["http_version"].encode()
+        self.parser.feed_data(head_without_upgrade(method, self.url, version, self.headers))
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -317,7 +280,3 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(self.cycle, turn_away)
         else:
             self.pipeline.appendleft((self.cycle, turn_away))
-
-
-def _tokens(value: bytes) -> set[bytes]:
-    return {token.strip().lower() for token in value.split(b",")}

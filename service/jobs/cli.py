@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from contracts.errors import ConfigError, JobError, JobNotFound
+from contracts.errors import ConfigError, DatabaseError, JobError
+from contracts.options import StateFolder
 from contracts.settings import Home
 
 if TYPE_CHECKING:
+    from contracts.jobs.event import JobEvent
     from contracts.jobs.job import Job
     from contracts.jobs.queue import Queue
     from contracts.jobs.store import JobStore
@@ -28,7 +29,6 @@ SHORT = 12
 """Characters of an id that are shown in a list; every command takes them, or fewer, for the whole."""
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or the beginning of it.")]
-HomeFolder = Annotated[Path | None, typer.Option("--home", help="The state folder. Default: $STARS_HOME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the gateway answers it.")]
 
 
@@ -39,7 +39,7 @@ def ls(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The youngest so many.")] = 50,
     as_json: AsJson = False,
-    home: HomeFolder = None,
+    home: StateFolder = None,
 ) -> None:
     """List the jobs, the youngest first."""
     from contracts.jobs.job import JobState
@@ -49,91 +49,94 @@ def ls(
     if state is not None and state not in list(JobState):
         raise ConfigError(f"--state {state} is no state; {nearest(state, list(JobState))}")
     store = _open(home)
-    found, queue = store.list(limit, None if state is None else JobState(state)), store.queue()
+    jobs, queue = store.list(limit, None if state is None else JobState(state)), store.queue()
     if as_json:
-        typer.echo(json.dumps({"jobs": [JobOut.of(job, queue).model_dump(mode="json") for job in found]}))
+        typer.echo(json.dumps({"jobs": [JobOut.of(job, queue).model_dump(mode="json") for job in jobs]}))
         return
     line = "{:<12}  {:<9}  {:<8}  {:>5}  {:<16}  {}"
     typer.echo(line.format("JOB", "STATE", "STAGE", "DONE", "QUEUED", "RESULT"))
-    for job in found:
+    for job in jobs:
         result = _first_line(job.release or job.error or queue.waits_for(job.id) or "")
-        asked = f"{job.created_at.astimezone():%Y-%m-%d %H:%M}"
-        typer.echo(line.format(job.id[:SHORT], job.state, job.stage or "", f"{job.progress:.0%}", asked, result))
+        queued = f"{job.created_at.astimezone():%Y-%m-%d %H:%M}"
+        typer.echo(line.format(job.id[:SHORT], job.state, job.stage or "", f"{job.progress:.0%}", queued, result))
 
 
 @app.command()
-def show(job: JobId, as_json: AsJson = False, home: HomeFolder = None) -> None:
+def show(job: JobId, as_json: AsJson = False, home: StateFolder = None) -> None:
     """Show everything about a job."""
     from service.jobs.schemas import JobOut
 
     store = _open(home)
-    found, queue = store.find(job), store.queue()
-    out = JobOut.of(found, queue).model_dump(mode="json")
+    row, queue = store.find(job), store.queue()
+    out = JobOut.of(row, queue).model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps(out))
         return
     for name, value in out.items():
         if name != "log_tail" and value not in (None, {}, False):
             typer.echo(f"{name.replace('_', ' '):<13} {json.dumps(value) if isinstance(value, dict) else value}")
-    log = _home(home).runs / f"{found.id}.log"
+    log = _home(home).runs / f"{row.id}.log"
     if log.exists():
         typer.echo(f"{'log':<13} {log}")
-    for line in found.log_tail:
+    for line in row.log_tail:
         typer.echo(f"  {line}")
 
 
 @app.command()
-def follow(job: JobId, home: HomeFolder = None) -> None:
+def follow(job: JobId, home: StateFolder = None) -> None:
     """Print how far a job is, and what it says, until it ends. Ctrl-C leaves it running.
 
     Exit code 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
     """
     store = _open(home)
-    seen = store.find(job)
+    followed = store.find(job)
     try:
-        _follow(store, seen)
+        _follow(store, followed)
     except KeyboardInterrupt:
-        typer.echo(f"the job goes on; look again with: stars jobs follow {seen.id[:SHORT]}", err=True)
+        typer.echo(f"the job goes on; look again with: stars jobs follow {followed.id[:SHORT]}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
-def cancel(job: JobId, home: HomeFolder = None) -> None:
+def cancel(job: JobId, home: StateFolder = None) -> None:
     """Cancel a job: a queued one at once, a running one as soon as its worker hears of it."""
     store = _open(home)
-    asked = store.request_cancel(store.find(job).id)
-    done = "is cancelled" if asked.state.final else "will be stopped by its worker within seconds"
-    typer.echo(f"job {asked.id[:SHORT]} {done}")
+    row = store.request_cancel(store.find(job).id)
+    outcome = "is cancelled" if row.state.final else "will be stopped by its worker within seconds"
+    typer.echo(f"job {row.id[:SHORT]} {outcome}")
 
 
 def _follow(store: JobStore, job: Job) -> None:
     """Ends with typer.Exit when the job does."""
     from contracts.jobs.job import JobState
 
-    said: list[str] = []
-    told = ""
+    after, printed = 0, ""
     while True:
-        for line in new_lines(said, job.log_tail):
-            typer.echo(line)
-        said = job.log_tail
-        now = _standing(job, store.queue())
-        if now != told:
-            typer.echo(now)
-            told = now
-        if job.state.final:
-            raise typer.Exit({JobState.SUCCEEDED: 0, JobState.FAILED: FAILED}.get(job.state, CANCELLED))
+        try:
+            job = store.get(job.id)  # before its events: if it has ended, all of them are there
+            while events := store.events(job.id, after):
+                for line in filter(None, map(_line, events)):
+                    typer.echo(line)
+                after = events[-1].sequence
+            standing = _standing(job, store.queue())
+        except DatabaseError:  # busy: later, then
+            standing = printed
+        if standing != printed:
+            typer.echo(standing)
+            printed = standing
+            if job.state.final:
+                raise typer.Exit({JobState.SUCCEEDED: 0, JobState.FAILED: FAILED}.get(job.state, CANCELLED))
         time.sleep(LOOK_SECONDS)
-        job = _look(store, job)
 
 
-def _look(store: JobStore, job: Job) -> Job:
-    """The job as it is now, or as it was where the job store is busy."""
-    try:
-        return store.get(job.id)
-    except JobNotFound:
-        raise
-    except JobError:
-        return job
+def _line(event: JobEvent) -> str | None:
+    """What an event adds to the output; None for what the line on the job's standing says."""
+    from contracts.jobs.event import EventKind
+
+    if event.kind is not EventKind.METRIC:
+        return event.line
+    values = ", ".join(f"{name} {value:.6g}" for name, value in event.data["values"].items() if value is not None)
+    return f"step {event.data['step']}: {values}" if values else None
 
 
 def _standing(job: Job, queue: Queue) -> str:
@@ -143,15 +146,6 @@ def _standing(job: Job, queue: Queue) -> str:
         return f"{job.state}: {result}" if result else str(job.state)
     waits = queue.waits_for(job.id)
     return f"queued: {waits}" if waits else f"{job.state}: stage {job.stage or 'none yet'}, {job.progress:.0%} done"
-
-
-def new_lines(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """What was added to a log of which only the last lines are kept."""
-    for dropped in range(len(before) + 1):
-        kept = len(before) - dropped
-        if list(before[dropped:]) == list(now[:kept]):
-            return now[kept:]
-    return now
 
 
 def _first_line(text: str) -> str:

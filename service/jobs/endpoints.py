@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse, Response
 
 from contracts.jobs.job import JobState
 from contracts.jobs.retrain import Retrain
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 from service.auth import require_admin
 from service.errors import InvalidRequest, responses
-from service.http.body import json_body, read_json
-from service.jobs.schemas import JobList, JobOut
+from service.http.body import MODEL_REF, json_body, read_json
+from service.jobs.schemas import JobEventOut, JobList, JobOut
 from service.jobs.service import Jobs
+from service.jobs.stream import EventStream
 from service.parts import needed
 from service.settings import Settings
 
@@ -29,6 +30,11 @@ IdempotencyKey = Annotated[
         pattern=r"^[!-~]{1,200}$",
         description="Your name for this request. Sending the request again with the same key queues nothing new.",
     ),
+]
+
+
+LastEventId = Annotated[
+    int, Header(ge=0, le=2**31 - 1, description="The id of the last event that you have: what came after it is sent.")
 ]
 
 
@@ -62,10 +68,10 @@ async def retrain(
     """The answer is the job; a worker runs it, and a candidate release comes out. `Location` is where to look."""
     body = await read_json(request, settings.limits)
     try:
-        asked = Retrain.model_validate(body)
+        wanted = Retrain.model_validate(body)
     except ValidationError as error:
-        raise InvalidRequest(explain(error, Retrain, "the body")) from None
-    job, created = await jobs.retrain(asked, idempotency_key)
+        raise InvalidRequest(what_is_wrong(error, Retrain, "the body")) from None
+    job, created = await jobs.retrain(wanted, idempotency_key)
     location = {"Location": f"/admin/jobs/{job.id}"}
     return JSONResponse(job.model_dump(mode="json"), 202 if created else 200, location)
 
@@ -85,9 +91,35 @@ async def jobs(
 JOB_ERRORS = responses("unauthorized", "forbidden", "not_found", "invalid_request", "not_ready")
 
 
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events. Each has this as its data.",
+        "content": {EventStream.media_type: {"schema": {"$ref": MODEL_REF.format(model=JobEventOut.__name__)}}},
+    }
+}
+
+
 @router.get("/jobs/{job_id}", response_model=JobOut, summary="How far a job is", responses=JOB_ERRORS)
 async def job(job_id: JobId, jobs: JobsOfApp) -> JobOut:
     return await jobs.get(job_id)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=Response,
+    summary="Follow a job",
+    responses=JOB_ERRORS | EVENTS,
+)
+async def events(job_id: JobId, jobs: JobsOfApp, request: Request, last_event_id: LastEventId = 0) -> Response:
+    """What has happened to the job, and what happens from now on, until it has ended.
+
+    Each event's `id` is its sequence number and its `event` is its kind. A comment comes every 15 seconds in which
+    nothing else does.
+    """
+    await jobs.get(job_id)
+    if request.scope["state"].get("head_only"):
+        return Response(media_type=EventStream.media_type)
+    return EventStream(jobs.follow(job_id, last_event_id))
 
 
 @router.post(

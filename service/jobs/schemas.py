@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from contracts.jobs.event import EventKind, JobEvent
 from contracts.jobs.job import Job, JobState
 from contracts.jobs.queue import Queue
 
@@ -47,3 +48,23 @@ class JobList(BaseModel):
     """Jobs, the youngest first."""
 
     jobs: list[JobOut]
+
+
+class JobEventOut(BaseModel):
+    """Something that happened to a job."""
+
+    sequence: int = Field(
+        description="Counts the job's events from 1. Numbers of events that were given up are missing."
+    )
+    at: datetime
+    kind: EventKind
+    stage: str | None = Field(description="The stage of the pipeline in which it happened.")
+    data: dict[str, Any] = Field(
+        description="By kind: state, with worker, release or error where there is one; progress and message; values "
+        "and step of a metric; message of a line of the log; nothing for a stage that has begun.",
+        examples=[{"values": {"loss": 0.71}, "step": 50}],
+    )
+
+    @classmethod
+    def of(cls, event: JobEvent) -> JobEventOut:
+        return cls.model_validate(asdict(event))

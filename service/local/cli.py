@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from contracts.errors import ConfigError
+from contracts.options import StateFolder, Store
 from contracts.settings import Home
 from service.local.status import status
 
@@ -23,10 +23,8 @@ LOOK_SECONDS = 0.5
 def up(
     host: Annotated[str | None, typer.Option(help="Listen here. Default: 127.0.0.1, this machine only.")] = None,
     port: Annotated[int | None, typer.Option(help="Listen on this port. Default: 8000.")] = None,
-    store: Annotated[
-        str | None, typer.Option(help="Where the releases are: a folder or URL. Default: the home folder's.")
-    ] = None,
-    home: Annotated[Path | None, typer.Option(help="Keep state here. Default: $STARS_HOME.")] = None,
+    store: Store = None,
+    home: StateFolder = None,
     worker: Annotated[bool, typer.Option(help="Also run a worker for retraining.")] = True,
 ) -> None:
     """Serve: TorchServe, the gateway and a worker, until Ctrl-C."""
@@ -43,7 +41,7 @@ def logs(
     program: Annotated[str | None, typer.Argument(help="gateway, torchserve or worker. Default: all of them.")] = None,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="The last so many lines.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")] = False,
-    home: Annotated[Path | None, typer.Option(help="The state folder. Default: $STARS_HOME.")] = None,
+    home: StateFolder = None,
 ) -> None:
     """Print the logs of what `stars up` runs."""
     from contracts.log_files import Follower, last_lines

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.errors import StarsError
+from contracts.options import GatewayUrl, StateFolder
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -22,18 +23,15 @@ MODEL_SERVER = "org.pytorch.serve.ModelServer"
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    url: Annotated[
-        str | None,
-        typer.Option(envvar="STARS_URL", help="The gateway to ask. Default: the one that `stars up` has started."),
-    ] = None,
-    home: Annotated[Path | None, typer.Option(help="The state folder. Default: $STARS_HOME.")] = None,
+    url: GatewayUrl = None,
+    home: StateFolder = None,
 ) -> None:
     """Say what runs, what it serves and where everything lies. Exit code 0 when it predicts, else 1."""
     from service.address import gateway_url
     from service.settings import load_settings
 
     settings = load_settings(**({"home": home} if home else {}))
-    found = {
+    seen = {
         "gateway": _gateway(url or gateway_url(settings)),
         "torchserve": _torchserve(settings.home / "torchserve" / "endpoints.json"),
         "jobs": _jobs(settings),
@@ -41,27 +39,27 @@ def status(
         "disk": _disk(settings.home),
     }
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(seen))
     else:
-        for name, said in _lines(found):
-            typer.echo(f"{name:<11} {said}")
-    raise typer.Exit(0 if found["gateway"]["ready"] else 1)
+        for name, line in _lines(seen):
+            typer.echo(f"{name:<11} {line}")
+    raise typer.Exit(0 if seen["gateway"]["ready"] else 1)
 
 
 def _gateway(url: str) -> dict[str, Any]:
     import httpx
 
-    found: dict[str, Any] = {"url": url, "ready": False, "model": None, "version": None, "reason": None}
+    nobody: dict[str, Any] = {"url": url, "ready": False, "model": None, "version": None, "reason": None}
     try:
         answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False)
         body = answer.json()
         if answer.status_code == 200:
-            return found | {"ready": True, "model": body["model"], "version": body["version"]}
-        return found | {"reason": str(body["error"]["message"])}
+            return nobody | {"ready": True, "model": body["model"], "version": body["version"]}
+        return nobody | {"reason": str(body["error"]["message"])}
     except (httpx.HTTPError, httpx.InvalidURL):
-        return found | {"reason": "nobody answers there: start it with `stars up`"}
+        return nobody | {"reason": "nobody answers there: start it with `stars up`"}
     except (ValueError, LookupError, TypeError):
-        return found | {"reason": "what answers there is not our gateway"}
+        return nobody | {"reason": "what answers there is not our gateway"}
 
 
 def _torchserve(endpoints: Path) -> dict[str, Any]:
@@ -80,16 +78,16 @@ def _jobs(settings: Settings) -> dict[str, Any]:
     from contracts.database.database import database_file
     from contracts.jobs.store import JobStore
 
-    found: dict[str, Any] = {"workers": [], "running": [], "waiting": 0, "waits_for": None, "problem": None}
+    empty: dict[str, Any] = {"workers": [], "running": [], "waiting": 0, "waits_for": None, "problem": None}
     try:
         file = database_file(settings.job_store_url)
         if file is not None and not file.exists():
-            return found
+            return empty
         with closing(JobStore(settings.job_store_url)) as store:
             queue = store.queue()
     except StarsError as error:
-        return found | {"problem": str(error)}
-    return found | {
+        return empty | {"problem": str(error)}
+    return empty | {
         "workers": [worker.id for worker in queue.workers],
         "running": [{"id": job.id, "stage": job.stage, "progress": job.progress} for job in queue.running],
         "waiting": len(queue.waiting),
@@ -118,20 +116,19 @@ def _disk(home: Path) -> dict[str, int]:
     for folder, _, names in os.walk(home):
         for name in names:
             try:
-                kept = os.lstat(Path(folder, name))
+                entry = os.lstat(Path(folder, name))
             except OSError:  # gone meanwhile
                 continue
-            sizes[kept.st_dev, kept.st_ino] = kept.st_blocks * 512
+            sizes[entry.st_dev, entry.st_ino] = entry.st_blocks * 512
     there = next(folder for folder in (home, *home.parents) if folder.exists())
     return {"used_bytes": sum(sizes.values()), "free_bytes": shutil.disk_usage(there).free}
 
 
-def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
-    gateway, server, jobs, paths, disk = (found[name] for name in ("gateway", "torchserve", "jobs", "paths", "disk"))
+def _lines(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    gateway, server, jobs, paths, disk = (seen[name] for name in ("gateway", "torchserve", "jobs", "paths", "disk"))
     serves = f"predicts with {gateway['model']} {gateway['version']}" if gateway["ready"] else gateway["reason"]
     running = [
-        f"{each['id'][:12]} in stage {each['stage'] or 'none yet'}, {each['progress']:.0%} done"
-        for each in jobs["running"]
+        f"{job['id'][:12]} in stage {job['stage'] or 'none yet'}, {job['progress']:.0%} done" for job in jobs["running"]
     ]
     queue = f"{'; '.join(running) or 'none running'}; {jobs['waiting']} waiting"
     if jobs["waits_for"]:

@@ -1,4 +1,4 @@
-"""Child processes that are started, restarted when they die, stopped together, and never outlive their parent."""
+"""Programs that are started, restarted when they die, stopped together, and never outlive their parent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Program:
     log_bytes: int = LOG_BYTES
 
 
-class Child:
+class SupervisedProgram:
     """One program, kept running.
 
     It has a process group of its own: Ctrl-C reaches only the parent, which stops its children in order, and what a
@@ -100,8 +100,8 @@ class Child:
     def last_line(self) -> str:
         """The last thing it said, and where the rest is."""
         lines = last_lines(self.program.log, 100)
-        said = next((line.removeprefix("error: ") for line in reversed(lines) if line.strip()), "it said nothing")
-        return f"{said[:500]} (log: {self.program.log})"
+        last = next((line.removeprefix("error: ") for line in reversed(lines) if line.strip()), "it said nothing")
+        return f"{last[:500]} (log: {self.program.log})"
 
     def ask_to_stop(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -25,7 +25,7 @@ from contracts.jobs.store import JobStore
 from contracts.release import transfer
 from service.address import base_url, is_loopback
 from service.admin_key import keep_admin_key
-from service.local.supervise import Child, Program
+from service.local.supervise import Program, SupervisedProgram
 from service.releases.production import production_version
 from service.running import Running
 from service.settings import Settings
@@ -83,7 +83,7 @@ def run(settings: Settings, worker: bool, say: Say) -> int:
         if worker and not all(map(find_spec, WORKER_NEEDS)):
             say(f"no worker: retraining needs more than is installed: {how_to_install('training')}")
             worker = False
-        children = [Child(program) for program in programs(settings, store.url, key_file, worker)]
+        children = [SupervisedProgram(program) for program in programs(settings, store.url, key_file, worker)]
         Running.this(base_url(settings.host, settings.port), store.url).write(settings.paths.up)
         try:
             return _supervise(children, settings, key_file, say)
@@ -114,7 +114,7 @@ def programs(settings: Settings, store_url: str, key_file: Path | None, worker: 
     }
     if key_file is not None:
         gateway["STARS_ADMIN_KEY_FILE"] = str(key_file)
-    found = [
+    started = [
         Program("TorchServe", _torchserve(settings, ports), without_store, logs / "torchserve.log"),
         Program(
             "the gateway",
@@ -126,8 +126,8 @@ def programs(settings: Settings, store_url: str, key_file: Path | None, worker: 
     ]
     if worker:
         command = [sys.executable, "-m", "contracts.cli", "worker"]
-        found.append(Program("the worker", command, shared, logs / "worker.log", essential=False, stop_seconds=20))
-    return found
+        started.append(Program("the worker", command, shared, logs / "worker.log", essential=False, stop_seconds=20))
+    return started
 
 
 def _torchserve(settings: Settings, ports: Ports) -> list[str]:
@@ -141,7 +141,7 @@ def _torchserve(settings: Settings, ports: Ports) -> list[str]:
     ]
 
 
-def _supervise(children: list[Child], settings: Settings, key_file: Path | None, say: Say) -> int:
+def _supervise(children: list[SupervisedProgram], settings: Settings, key_file: Path | None, say: Say) -> int:
     address = base_url(settings.host, settings.port)
     try:
         try:
@@ -171,7 +171,7 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise Stop(number)
 
 
-def _stop_all(children: list[Child]) -> None:
+def _stop_all(children: list[SupervisedProgram]) -> None:
     """The gateway first, so that it can still answer what it has; then the others together."""
     gateways = [child for child in children if child.program.name == "the gateway"]
     others = [child for child in children if child not in gateways]
@@ -182,10 +182,10 @@ def _stop_all(children: list[Child]) -> None:
             child.wait_stopped()
 
 
-def _keep_running(children: list[Child], say: Say) -> None:
+def _keep_running(children: list[SupervisedProgram], say: Say) -> None:
     for child in children:
-        if told := child.keep_running():
-            say(told)
+        if news := child.keep_running():
+            say(news)
         if child.gave_up and child.program.essential:
             raise MachineError(f"{child.program.name} cannot be kept running: {child.last_line()}")
 
@@ -194,7 +194,7 @@ def _key(settings: Settings, key_file: Path | None) -> str:
     return settings.read_admin_key() or (key_file.read_text(encoding="ascii").strip() if key_file else "")
 
 
-def _wait_ready(children: list[Child], address: str, key: str, seconds: float, say: Say) -> None:
+def _wait_ready(children: list[SupervisedProgram], address: str, key: str, seconds: float, say: Say) -> None:
     """The gateway tells its reasons in full to the holder of the key only."""
     reason = "no answer"
     until = time.monotonic() + seconds

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.errors import BackendUnavailable, ReviewError
+from contracts.options import GatewayUrl
 from contracts.review import LANGUAGE
 
 ASK_SECONDS = 30.0
@@ -20,10 +21,7 @@ def predict(
     title: Annotated[str, typer.Option(help="Its headline.")] = "",
     category: Annotated[str, typer.Option(help="The product's category, such as Digital_Software.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
-    url: Annotated[
-        str | None,
-        typer.Option(envvar="STARS_URL", help="The gateway to ask. Default: where STARS_HOST and STARS_PORT say."),
-    ] = None,
+    url: GatewayUrl = None,
 ) -> None:
     """Ask a running gateway for a review's stars."""
     from service.address import gateway_url

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ReviewError
 from contracts.review import Review
-from contracts.validation import explain
+from contracts.validation import what_is_wrong
 from service.errors import InvalidRequest
 from service.predict.schemas import ReviewIn
 from service.settings import Limits
@@ -21,7 +21,7 @@ def parse_review(item: Any, limits: Limits) -> Review:
     try:
         sent = ReviewIn.model_validate(item)
     except ValidationError as error:
-        raise ReviewError(explain(error, ReviewIn, "the review")) from None
+        raise ReviewError(what_is_wrong(error, ReviewIn, "the review")) from None
     title, category = sent.title or "", sent.category or ""
     for name, value, limit in (
         ("text", sent.text, limits.text_characters),

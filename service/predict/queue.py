@@ -60,9 +60,9 @@ class ReviewQueue:
         """The model server is done with them. Only what it has answered tells how fast it is."""
         now = self._clock()
         if answered:
-            kept = 0.5 ** (reviews / HALF_LIFE)
-            self._seconds = self._seconds * kept + now - self._since
-            self._reviews = self._reviews * kept + reviews
+            weight = 0.5 ** (reviews / HALF_LIFE)
+            self._seconds = self._seconds * weight + now - self._since
+            self._reviews = self._reviews * weight + reviews
         self._since = now
         self.admitted -= reviews
         self.running -= reviews

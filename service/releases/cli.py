@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.errors import ConfigError
+from contracts.options import Store
 
 if TYPE_CHECKING:
     from contracts.release.release import Release
 
 app = typer.Typer(no_args_is_help=True, help="Look at releases, move them, and choose the one in production.")
 
-Store = Annotated[
-    str | None,
-    typer.Option(help="Where the releases are: a folder or URL. Default: the home folder's."),
-]
 Wanted = Annotated[str, typer.Argument(help="A version, production, candidate or latest.")]
 Local = Annotated[
-    str, typer.Argument(help="A release's folder, an archive, bundled, or a version or channel of the home folder's.")
+    str, typer.Argument(help="A release's folder, an archive, bundled, or a version or channel of the default store.")
 ]
 
 

@@ -22,7 +22,8 @@ class LoadedRelease:
     def __init__(self, release: Release) -> None:
         self.folder = release.folder
         self.manifest = release.manifest
-        self.golden = release.golden()
+        self._cases = release.golden().cases
+        self._tolerances = release.tolerances()
         self._uses = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -52,9 +53,9 @@ class LoadedRelease:
     async def check_golden(self, backend: Backend, batch: int, seconds: float, cases: int | None = None) -> None:
         """Let the model server answer the golden cases (or the first few), `batch` in a request.
 
-        Raises GateError where a logit is off by more than the release's tolerance, DeadlineExceeded after `seconds`.
+        Raises GateError where a logit is off by more than its engine's tolerance, DeadlineExceeded after `seconds`.
         """
-        chosen = self.golden.cases[:cases]
+        chosen = self._cases[:cases]
         try:
             async with asyncio.timeout(seconds):
                 for start in range(0, len(chosen), batch):
@@ -65,12 +66,17 @@ class LoadedRelease:
             raise DeadlineExceeded(f"release {self.version} gave no golden prediction within {seconds:g} s") from None
 
     def _compare(self, start: int, cases: tuple[GoldenCase, ...], predictions: Predictions) -> None:
+        tolerance = self._tolerances.get(predictions.engine)
+        if tolerance is None:
+            raise GateError(
+                f"release {self.version} is computed by the engine {predictions.engine}, which it was never judged with"
+            )
         for number, (case, item) in enumerate(zip(cases, predictions.items, strict=True), start):
             if not isinstance(item, Prediction):
                 raise GateError(f"release {self.version} refuses its golden case {number}: {item}")
             off = max(abs(expected - logit) for expected, logit in zip(case.logits, item.logits, strict=True))
-            if off > self.golden.tolerance:
+            if off > tolerance:
                 raise GateError(
                     f"release {self.version} does not give its golden prediction {number}: a logit is off by {off:.3g} "
-                    f"and the tolerance is {self.golden.tolerance:g}. Export it again"
+                    f"and the tolerance is {tolerance:g}. Export it again"
                 )

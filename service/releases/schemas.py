@@ -31,7 +31,7 @@ class Models(BaseModel):
 
     model: str
     serving: str | None = Field(description="The version in service; null while none is.")
-    production: str | None = Field(description="The version that the store wants in service.")
+    production: str | None = Field(description="The version that the production channel points at.")
     problem: str | None = Field(description="Why that is not the one in service, if it could not be brought there.")
     versions: list[ModelSummary]
 

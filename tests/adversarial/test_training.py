@@ -10,7 +10,7 @@ import pytest
 from contracts.release.release import Release
 from training.data.reading import HEADER
 from training.judge.release import evaluate_release
-from training.running.stage import execute
+from training.running.execution import execute
 from training.stages import prepare
 
 from ..training.recorder import Recorder
@@ -41,7 +41,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_prepare_keeps_or_quarantines_each(file: Path, tmp_path: Path) -> None:
     """Faults 1, 2, 24."""
     outputs = tmp_path / "prepare"
-    facts = execute(prepare, prepare.Config(), {"data": file}, outputs, Recorder())
+    facts = execute(prepare.STAGE, prepare.Config(), {"data": file}, outputs, Recorder())
     assert facts["rows_in"] == EXAMPLE_ROWS + len(WORST) + 2
     assert facts["reasons"]["header_line"] == 2
     assert facts["rows_in"] == facts["quarantined"] + sum(split["available"] for split in facts["splits"].values())

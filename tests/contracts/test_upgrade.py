@@ -94,7 +94,7 @@ def test_what_version_1_never_said_is_refused(old: Path, changes: dict[str, Any]
 
 def test_a_release_of_version_1_is_verified_and_opened(old: Path) -> None:
     assert verify(old) == []
-    assert Release.open(old).golden().tolerance == 0.02
+    assert Release.open(old).tolerances() == {"torch": 0.02}
 
 
 def test_it_is_signed_published_fetched_and_promoted_in_its_own_words(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from contracts.validation import explain, findings, nearest
+from contracts.validation import findings, nearest, what_is_wrong
 
 
 class Inner(BaseModel):
@@ -27,7 +27,7 @@ class Outer(BaseModel):
 def said(**document: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(document)
-    return explain(caught.value, Outer, "the body")
+    return what_is_wrong(caught.value, Outer, "the body")
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_an_operator_is_told_the_name_that_is_not_known() -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate({"text": "", "inner": {"epoch": 1}})
     sentence = "inner.epoch: is not known; did you mean epochs? What there is: epochs, mode"
-    assert explain(caught.value, Outer, "train", names=True) == sentence
+    assert what_is_wrong(caught.value, Outer, "train", names=True) == sentence

@@ -51,8 +51,9 @@ def test_predictions_arrive_as_they_were_sent() -> None:
         ReviewError("it is blank", "blank_text"),
         Prediction(FIVE, 7, False),
     ]
-    received = read_response(response_body(items, 1.256), 3)
-    assert (received.items[0], received.items[2], received.infer_ms) == (items[0], items[2], 1.26)
+    received = read_response(response_body(items, 1.256, "torch"), 3)
+    assert (received.items[0], received.items[2]) == (items[0], items[2])
+    assert (received.infer_ms, received.engine) == (1.26, "torch")
     error = received.items[1]
     assert isinstance(error, ReviewError) and (str(error), error.kind) == ("it is blank", "blank_text")
 
@@ -61,16 +62,17 @@ def test_predictions_arrive_as_they_were_sent() -> None:
     "document",
     [
         [],
-        {"predictions": 5, "infer_ms": 1},
+        {"predictions": 5, "infer_ms": 1, "engine": "torch"},
         {"predictions": [GOOD]},
-        {"predictions": [], "infer_ms": 1},
-        {"predictions": [GOOD, GOOD], "infer_ms": 1},
-        {"predictions": ["none"], "infer_ms": 1},
-        {"predictions": [{"error": "no"}], "infer_ms": 1},
-        {"predictions": [GOOD | {"logits": FIVE[:4]}], "infer_ms": 1},
-        {"predictions": [GOOD | {"logits": [*FIVE[:4], float("inf")]}], "infer_ms": 1},
-        {"predictions": [GOOD | {"logits": [*FIVE[:4], "4"]}], "infer_ms": 1},
-        {"predictions": [{"logits": FIVE}], "infer_ms": 1},
+        {"predictions": [GOOD], "infer_ms": 1},
+        {"predictions": [], "infer_ms": 1, "engine": "torch"},
+        {"predictions": [GOOD, GOOD], "infer_ms": 1, "engine": "torch"},
+        {"predictions": ["none"], "infer_ms": 1, "engine": "torch"},
+        {"predictions": [{"error": "no"}], "infer_ms": 1, "engine": "torch"},
+        {"predictions": [GOOD | {"logits": FIVE[:4]}], "infer_ms": 1, "engine": "torch"},
+        {"predictions": [GOOD | {"logits": [*FIVE[:4], float("inf")]}], "infer_ms": 1, "engine": "torch"},
+        {"predictions": [GOOD | {"logits": [*FIVE[:4], "4"]}], "infer_ms": 1, "engine": "torch"},
+        {"predictions": [{"logits": FIVE}], "infer_ms": 1, "engine": "torch"},
     ],
 )
 def test_no_answer_to_one_review(document: Any) -> None:

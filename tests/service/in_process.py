@@ -35,6 +35,7 @@ class InProcess:
                 for tokens, row in zip(encoded, logits, strict=True)
             ],
             0.0,
+            model.kind,
         )
 
     async def load(self, release: Release, seconds: float) -> None:

@@ -9,18 +9,34 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.jobs.event import log_line, progress_made, stage_began
 from contracts.jobs.job import JobState
-from contracts.jobs.store import JobStore
+from contracts.jobs.leases import JobLeases
+from service.jobs.protocol import Launcher
 from service.settings import Settings
+
+from .in_memory import InMemory
 
 ADDRESSES = [
     ("POST", "/admin/retrain"),
     ("GET", "/admin/jobs"),
     ("GET", f"/admin/jobs/{'0' * 32}"),
+    ("GET", f"/admin/jobs/{'0' * 32}/events"),
     ("POST", f"/admin/jobs/{'0' * 32}/cancel"),
     ("POST", "/admin/models/v1/promote"),
     ("POST", "/admin/models/rollback"),
 ]
+
+
+@pytest.fixture(params=["job store", "in memory"])
+def gateways(
+    request: pytest.FixtureRequest, gateway: Callable[..., httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., httpx.Client]:
+    """As `gateway`, on the job store and on a launcher of jobs that is nothing but what the protocol says."""
+    if request.param == "in memory":
+        launcher: Launcher = InMemory()
+        monkeypatch.setattr("service.app.JobStore", lambda url: launcher)
+    return gateway
 
 
 @pytest.fixture
@@ -56,8 +72,8 @@ def test_without_a_configured_key_nobody_is_admin(gateway: Callable[..., httpx.C
         assert "STARS_ADMIN_KEY" in response.json()["error"]["message"]
 
 
-def test_a_retraining_is_queued_once(gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path) -> None:
-    client = gateway()
+def test_a_retraining_is_queued_once(gateways: Callable[..., httpx.Client], admin: dict[str, str], data: Path) -> None:
+    client = gateways()
     first = _retrain(client, admin, "a1", data=str(data), preset="tiny")
     assert first.status_code == 202
     job = first.json()
@@ -77,9 +93,9 @@ def test_a_retraining_is_queued_once(gateway: Callable[..., httpx.Client], admin
 
 
 def test_data_outside_the_allowed_folders_is_refused(
-    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+    gateways: Callable[..., httpx.Client], admin: dict[str, str], data: Path
 ) -> None:
-    client, folder = gateway(), data.parent
+    client, folder = gateways(), data.parent
     (folder / "link").symlink_to("/etc")
     told = set()
     for path in (f"{folder}/../reviews.tsv", "/etc/passwd", f"{folder}/link/passwd", "s3://bucket/x", "\0", ""):
@@ -93,10 +109,10 @@ def test_data_outside_the_allowed_folders_is_refused(
 
 
 def test_data_that_cannot_be_trained_on_is_refused_at_once(
-    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+    gateways: Callable[..., httpx.Client], admin: dict[str, str], data: Path
 ) -> None:
     """Fault 27: not with a 202 first."""
-    client, folder = gateway(), data.parent
+    client, folder = gateways(), data.parent
     (folder / "reviews.csv").write_text("a,b\n")
     (folder / "empty").mkdir()
     os.mkfifo(folder / "pipe.tsv")
@@ -107,26 +123,26 @@ def test_data_that_cannot_be_trained_on_is_refused_at_once(
 
 
 def test_a_relative_name_means_the_allowed_folders(
-    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+    gateways: Callable[..., httpx.Client], admin: dict[str, str], data: Path
 ) -> None:
-    client = gateway()
+    client = gateways()
     for i, name in enumerate(("reviews.tsv", "data/reviews.tsv", ["./reviews.tsv"])):
         job = _retrain(client, admin, f"a{i}", data=name).json()
         assert job["config"]["data"] == [str(data)]
 
 
 def test_data_on_the_workers_machine_is_taken_unseen(
-    gateway: Callable[..., httpx.Client], admin: dict[str, str], tmp_path: Path
+    gateways: Callable[..., httpx.Client], admin: dict[str, str], tmp_path: Path
 ) -> None:
-    client = gateway(data_roots=(tmp_path / "elsewhere",))
+    client = gateways(data_roots=(tmp_path / "elsewhere",))
     job = _retrain(client, admin, "a1", data="reviews.tsv").json()
     assert job["config"]["data"] == [str(tmp_path / "elsewhere" / "reviews.tsv")]
 
 
 def test_a_repeat_finds_its_job_though_the_data_has_been_moved(
-    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+    gateways: Callable[..., httpx.Client], admin: dict[str, str], data: Path
 ) -> None:
-    client = gateway()
+    client = gateways()
     asked: dict[str, Any] = {"data": "reviews.tsv", "overrides": {"train": {"epochs": 1}}}
     first = _retrain(client, admin, "a1", **asked)
     data.unlink()
@@ -144,10 +160,10 @@ def test_a_job_that_waits_says_for_what(
     first, second = (_retrain(client, admin, key, data="reviews.tsv").json() for key in ("a1", "a2"))
     assert (first["place"], second["place"]) == (1, 2)
     assert first["waits_for"] == "no worker is running: start one with `stars worker`"
-    with closing(JobStore(settings().job_store_url)) as store:
-        store.announce("w1")
-        assert store.claim("w1", 60) is not None
-        store.heartbeat(first["id"], "w1", 60, stage="train", progress=0.4)
+    with closing(JobLeases(settings().job_store_url)) as leases:
+        leases.announce("w1")
+        assert leases.claim("w1", 60) is not None
+        leases.heartbeat(first["id"], "w1", 60, [stage_began("train"), progress_made(0.4)])
         listed = client.get("/admin/jobs", headers=admin).json()["jobs"]
         expected = {
             first["id"]: (None, None),
@@ -211,22 +227,46 @@ def test_a_job_shows_how_far_it_is_and_can_be_cancelled(
     client = gateway()
     where = _retrain(client, admin, "a1", data=str(data)).headers["location"]
     queued = _retrain(client, admin, "a2", data=str(data)).headers["location"]
-    store = JobStore(settings().job_store_url)
-    claimed = store.claim("worker", 60)
+    leases = JobLeases(settings().job_store_url)
+    claimed = leases.claim("worker", 60)
     assert claimed is not None
-    store.heartbeat(claimed.id, "worker", 60, stage="train", progress=0.4, log_lines=["epoch 1"])
+    leases.heartbeat(claimed.id, "worker", 60, [stage_began("train"), progress_made(0.4), log_line("epoch 1")])
 
     shown = client.get(where, headers=admin).json()
     assert (shown["state"], shown["stage"], shown["progress"]) == ("running", "train", 0.4)
-    assert shown["log_tail"] == ["epoch 1"]
+    assert shown["log_tail"] == ["stage train", "epoch 1"]
 
     asked = client.post(f"{where}/cancel", headers=admin)
     assert (asked.status_code, asked.json()["cancel_requested"], asked.json()["state"]) == (200, True, "running")
     assert client.post(f"{queued}/cancel", headers=admin).json()["state"] == "cancelled"
 
-    store.finish(claimed.id, "worker", JobState.FAILED, error="the data has no reviews")
-    store.close()
+    leases.finish(claimed.id, "worker", JobState.FAILED, error="the data has no reviews")
+    leases.close()
     assert client.get(where, headers=admin).json()["error"] == "the data has no reviews"
+
+
+def test_a_launcher_of_another_kind_shows_its_jobs_too(
+    gateway: Callable[..., httpx.Client], admin: dict[str, str], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = InMemory()
+    monkeypatch.setattr("service.app.JobStore", lambda url: launcher)
+    client = gateway()
+    first, second, third = (
+        _retrain(client, admin, key, data="reviews.tsv").headers["location"] for key in ("a1", "a2", "a3")
+    )
+    ids = [where.rpartition("/")[2] for where in (first, second, third)]
+    launcher.move(ids[0], state=JobState.RUNNING, stage="train", progress=0.4)
+    shown = client.get(first, headers=admin).json()
+    assert (shown["state"], shown["stage"], shown["progress"]) == ("running", "train", 0.4)
+    assert (shown["place"], shown["waits_for"]) == (None, None)
+    assert client.post(f"{first}/cancel", headers=admin).json()["cancel_requested"] is True
+    assert client.post(f"{second}/cancel", headers=admin).json()["state"] == "cancelled"
+    launcher.move(ids[2], state=JobState.SUCCEEDED, release="v2")
+    assert client.post(f"{third}/cancel", headers=admin).status_code == 409
+    assert client.get(f"/admin/jobs/{'0' * 32}", headers=admin).status_code == 404
+    listed = client.get("/admin/jobs?limit=2", headers=admin).json()["jobs"]
+    assert [job["id"] for job in listed] == ids[:0:-1]
+    assert [job["id"] for job in client.get("/admin/jobs?state=succeeded", headers=admin).json()["jobs"]] == ids[2:]
 
 
 def test_an_unknown_job_is_404(client: httpx.Client, admin: dict[str, str]) -> None:

@@ -97,7 +97,7 @@ def _predict(*answers: bytes | None) -> tuple[Any, list[str]]:
 
 def test_predictions_come_back_in_order() -> None:
     bad = {"error": {"type": "blank_text", "message": "the text is blank"}}
-    scored, asked = _predict(_answer(200, {"predictions": [GOOD, bad], "infer_ms": 1.5}))
+    scored, asked = _predict(_answer(200, {"predictions": [GOOD, bad], "infer_ms": 1.5, "engine": "torch"}))
     assert scored.items[0] == Prediction((0.0, 1.0, 2.0, 3.0, 4.0), 5, False)
     assert isinstance(scored.items[1], ReviewError) and scored.items[1].kind == "blank_text"
     assert scored.infer_ms == 1.5
@@ -119,11 +119,14 @@ FULL = {"code": 503, "type": "ServiceUnavailableException", "message": 'Model "m
         (_answer(200, b"<html>"), BackendError),
         (_answer(200, b"\xff"), BackendError),
         (_answer(200, []), BackendError),
-        (_answer(200, {"predictions": [GOOD], "infer_ms": 1}), BackendError),
+        (_answer(200, {"predictions": [GOOD], "infer_ms": 1, "engine": "torch"}), BackendError),
         (_answer(200, {"predictions": [GOOD, GOOD]}), BackendError),
-        (_answer(200, {"predictions": [GOOD, {**GOOD, "logits": [1.0] * 4}], "infer_ms": 1}), BackendError),
-        (_answer(200, b'{"predictions": [{"logits": [NaN,1,1,1,1]}], "infer_ms": 1}'), BackendError),
-        (_answer(200, {"predictions": [GOOD, {"error": "no"}], "infer_ms": 1}), BackendError),
+        (
+            _answer(200, {"predictions": [GOOD, {**GOOD, "logits": [1.0] * 4}], "infer_ms": 1, "engine": "torch"}),
+            BackendError,
+        ),
+        (_answer(200, b'{"predictions": [{"logits": [NaN,1,1,1,1]}], "infer_ms": 1, "engine": "torch"}'), BackendError),
+        (_answer(200, {"predictions": [GOOD, {"error": "no"}], "infer_ms": 1, "engine": "torch"}), BackendError),
     ],
 )
 def test_each_failure_has_its_exception(answer: bytes, expected: type[Exception]) -> None:
@@ -155,7 +158,7 @@ def test_who_cannot_look_does_not_say_that_the_worker_died(monkeypatch: pytest.M
 
 
 def test_a_kept_connection_that_was_closed_is_opened_anew() -> None:
-    good = _answer(200, {"predictions": [GOOD, GOOD], "infer_ms": 1})
+    good = _answer(200, {"predictions": [GOOD, GOOD], "infer_ms": 1, "engine": "torch"})
     scored, asked = _predict(b"", good)
     assert len(scored.items) == 2 and len(asked) == 2
 

@@ -98,7 +98,7 @@ def test_no_help_has_a_type_beside_a_flag() -> None:
     assert {"up", "jobs ls", "jobs follow", "status", "logs", "pipeline run", "release list"} <= shown.keys()
     for words, page in shown.items():
         assert "<bool>" not in page, words
-    assert "[the default store]" in shown["evaluate"], "what stands in brackets is no markup"
+    assert "$STARS_STORE, else the one in the state folder." in " ".join(shown["evaluate"].split())
 
 
 def test_an_unsigned_release_is_signed_in_its_store(
@@ -190,5 +190,5 @@ def test_a_job_store_that_cannot_be_used_is_told_before_anything_starts(command:
     words = [sys.executable, "-m", "contracts.cli", command]
     result = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: the job store") and len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: the database") and len(result.stderr.splitlines()) == 1
     assert not (home / "logs").exists()

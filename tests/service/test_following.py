@@ -93,7 +93,7 @@ def world(settings: Callable[..., Settings], tmp_path: Path) -> Callable[..., An
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(each.releases.watch()) for each in gateways]
             for each in gateways:
-                await until(lambda each=each: each.releases.current is not None)
+                await until(lambda each=each: each.releases.current is not None and each.settled(each.releases.current))
             yield gateways
             for task in watching:
                 task.cancel()

@@ -9,15 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from contracts.errors import ConfigError, JobConflict, JobError, JobNotFound
+from contracts.jobs.event import log_line, metrics_measured, progress_made, stage_began
 from contracts.jobs.job import Job, JobState
+from contracts.jobs.leases import JobLeases
 from contracts.jobs.store import JobStore
 from service.cli import app
-from service.jobs.cli import new_lines
 
 CONFIG = {"data": ["/data/reviews.tsv"], "preset": "tiny", "overrides": {"train": {"epochs": 1.0}}}
 
@@ -40,14 +42,21 @@ def jobs(home: Path) -> Iterator[JobStore]:
     store.close()
 
 
+@pytest.fixture
+def leases(home: Path) -> Iterator[JobLeases]:
+    leases = JobLeases(f"sqlite:///{home}/jobs.db")
+    yield leases
+    leases.close()
+
+
 def _submit(jobs: JobStore, key: str) -> Job:
     return jobs.submit("retrain", CONFIG, key)[0]
 
 
-def _run(jobs: JobStore, state: JobState, **how: str) -> Job:
-    taken = jobs.claim("w1", 60)
+def _run(leases: JobLeases, state: JobState, **how: Any) -> Job:
+    taken = leases.claim("w1", 60)
     assert taken is not None
-    return jobs.finish(taken.id, "w1", state, **how)  # type: ignore[arg-type]
+    return leases.finish(taken.id, "w1", state, **how)
 
 
 def test_without_a_job_store_it_says_where_it_looked(home: Path) -> None:
@@ -62,17 +71,17 @@ def test_a_job_stores_url_that_cannot_be_used(home: Path, monkeypatch: pytest.Mo
     assert isinstance(_stars("ls").exception, ConfigError)
 
 
-def test_ls(jobs: JobStore) -> None:
+def test_ls(jobs: JobStore, leases: JobLeases) -> None:
     headings = ["JOB", "STATE", "STAGE", "DONE", "QUEUED", "RESULT"]
     jobs.list()
     assert _stars("ls").stdout.split() == headings
     for key in "abcd":
         _submit(jobs, key)
-    done = _run(jobs, JobState.SUCCEEDED, release="v7", stage="export")
-    failed = _run(jobs, JobState.FAILED, error="no reviews\nat all")
-    running = jobs.claim("w1", 60)
+    done = _run(leases, JobState.SUCCEEDED, release="v7", events=[stage_began("export")])
+    failed = _run(leases, JobState.FAILED, error="no reviews\nat all")
+    running = leases.claim("w1", 60)
     assert running is not None
-    jobs.heartbeat(running.id, "w1", 60, stage="train", progress=0.5)
+    leases.heartbeat(running.id, "w1", 60, [stage_began("train"), progress_made(0.5)])
     first, *lines = _stars("ls").stdout.splitlines()
     assert first.split() == headings and len(lines) == 4
     shown = {line.split()[0]: line for line in lines}
@@ -90,32 +99,32 @@ def test_ls(jobs: JobStore) -> None:
     assert isinstance(wrong.exception, ConfigError) and "did you mean failed" in str(wrong.exception)
 
 
-def test_show(jobs: JobStore, home: Path) -> None:
+def test_show(jobs: JobStore, leases: JobLeases, home: Path) -> None:
     job = _submit(jobs, "a")
-    taken = jobs.claim("w1", 60)
+    taken = leases.claim("w1", 60)
     assert taken is not None
-    jobs.heartbeat(job.id, "w1", 60, stage="train", log_lines=["epoch 1", "epoch 2"])
+    leases.heartbeat(job.id, "w1", 60, [stage_began("train"), log_line("epoch 1"), log_line("epoch 2")])
     (home / "runs").mkdir()
     (home / "runs" / f"{job.id}.log").touch()
     shown = _stars("show", job.id[:8]).stdout
     assert shown.endswith("  epoch 1\n  epoch 2\n")
     for part in ("running", "train", str(home / "runs" / f"{job.id}.log"), json.dumps(CONFIG, sort_keys=True)):
         assert part in shown
-    assert json.loads(_stars("show", job.id, "--json").stdout)["log_tail"] == ["epoch 1", "epoch 2"]
+    assert json.loads(_stars("show", job.id, "--json").stdout)["log_tail"] == ["stage train", "epoch 1", "epoch 2"]
     missing = _stars("show", "nothing")
     assert isinstance(missing.exception, JobNotFound) and "stars jobs ls" in str(missing.exception)
 
 
-def test_cancel(jobs: JobStore) -> None:
+def test_cancel(jobs: JobStore, leases: JobLeases) -> None:
     job = _submit(jobs, "a")
     assert "is cancelled" in _stars("cancel", job.id[:10]).stdout
     assert jobs.get(job.id).state == "cancelled"
     running = _submit(jobs, "b")
-    jobs.claim("w1", 60)
+    leases.claim("w1", 60)
     assert "will be stopped by its worker" in _stars("cancel", running.id).stdout
     assert jobs.get(running.id).cancel_requested
     done = _submit(jobs, "c")
-    _run(jobs, JobState.SUCCEEDED, release="v1")
+    _run(leases, JobState.SUCCEEDED, release="v1")
     assert isinstance(_stars("cancel", done.id).exception, JobConflict)
 
 
@@ -128,25 +137,28 @@ def test_cancel(jobs: JobStore) -> None:
     ],
 )
 def test_follow_until_the_end(
-    jobs: JobStore, home: Path, state: JobState, how: dict[str, str], code: int, last: str
+    jobs: JobStore, leases: JobLeases, home: Path, state: JobState, how: dict[str, str], code: int, last: str
 ) -> None:
     job = _submit(jobs, "a")
     with _following(home, job) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "queued: no worker is running: start one with `stars worker`\n"
-        jobs.claim("w1", 60)
-        jobs.heartbeat(job.id, "w1", 60, stage="train", progress=0.25, log_lines=["stage train"])
+        leases.claim("w1", 60)
+        leases.heartbeat(
+            job.id, "w1", 60, [stage_began("train"), progress_made(0.25), metrics_measured({"loss": 0.75}, 50)]
+        )
         read = iter(process.stdout.readline, "")
         assert next(line for line in read if "queued" not in line and "none yet" not in line) == "stage train\n"
+        assert next(read) == "step 50: loss 0.75\n"
         assert next(read) == "running: stage train, 25% done\n"
-        jobs.finish(job.id, "w1", state, log_lines=["the end"], **how)  # type: ignore[arg-type]
+        leases.finish(job.id, "w1", state, events=[log_line("the end")], **how)  # type: ignore[arg-type]
         assert list(read) == ["the end\n", f"{last}\n"]
         assert process.wait(30) == code
 
 
-def test_ctrl_c_leaves_the_job_running(jobs: JobStore, home: Path) -> None:
+def test_ctrl_c_leaves_the_job_running(jobs: JobStore, leases: JobLeases, home: Path) -> None:
     job = _submit(jobs, "a")
-    jobs.claim("w1", 60)
+    leases.claim("w1", 60)
     with _following(home, job) as process:
         assert process.stdout is not None and "running" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -160,18 +172,3 @@ def _following(home: Path, job: Job) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "contracts.cli", "jobs", "follow", job.id, "--home", str(home)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "added"),
-    [
-        ([], ["a", "b"], ["a", "b"]),
-        (["a"], ["a", "b"], ["b"]),
-        (["a", "b"], ["a", "b"], []),
-        (["a", "b", "c"], ["b", "c", "d"], ["d"]),
-        (["a", "b"], ["x", "y"], ["x", "y"]),
-        (["a", "a"], ["a", "a", "a"], ["a"]),
-    ],
-)
-def test_what_is_new_in_a_log_that_keeps_its_last_lines(before: list[str], now: list[str], added: list[str]) -> None:
-    assert new_lines(before, now) == added

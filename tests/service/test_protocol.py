@@ -17,7 +17,8 @@ import httpx
 import pytest
 import uvicorn
 
-from service.http.protocol import Door, Protocol
+from service.http.door import Door
+from service.http.protocol import Protocol
 from service.server import OTHER_FILES, _allow_connections
 from service.settings import Limits
 
@@ -196,10 +197,10 @@ def test_an_answered_client_that_goes_on_sending_does_not_stay(hasty: httpx.Clie
         until = time.monotonic() + 30
         for connection in (idle, busy):
             with suppress(OSError):  # a reset connection is closed too
-                while select.select([connection], [], [], 0.05)[0] == []:
+                # What comes may be the rest of the answer; nothing at all is the end.
+                while not select.select([connection], [], [], 0.05)[0] or connection.recv(65_536):
                     connection.sendall(b"\r\n")
                     assert time.monotonic() < until
-                assert connection.recv(1) == b""
 
 
 def test_a_connection_too_many_is_answered_so(hasty: httpx.Client) -> None:

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
+from contracts.jobs.event import progress_made, stage_began
+from contracts.jobs.leases import JobLeases
 from contracts.jobs.store import JobStore
 from service.cli import app
 
@@ -47,10 +49,12 @@ def test_workers_the_queue_and_the_disk(home: Path) -> None:
     store = JobStore(f"sqlite:///{home}/jobs.db")
     for key in "abc":
         store.submit("retrain", {}, key)
-    running = store.claim("w1", 60)
-    assert running is not None
-    store.heartbeat(running.id, "w1", 60, stage="train", progress=0.5)
     store.close()
+    leases = JobLeases(f"sqlite:///{home}/jobs.db")
+    running = leases.claim("w1", 60)
+    assert running is not None
+    leases.heartbeat(running.id, "w1", 60, [stage_began("train"), progress_made(0.5)])
+    leases.close()
     (home / "logs").mkdir()
     (home / "logs" / "big.log").write_bytes(b"x" * 5_000_000)
     (home / "twice").hardlink_to(home / "logs" / "big.log")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.local.supervise import Child, Program
+from service.local.supervise import Program, SupervisedProgram
 from service.local.up import programs
 from service.settings import Settings
 
@@ -17,7 +17,7 @@ def test_a_childs_log_is_kept_within_bounds_while_it_runs(tmp_path: Path) -> Non
     """Fault 25."""
     code = "while True: print('x' * 1000, flush=True)"
     log = tmp_path / "noisy.log"
-    child = Child(Program("noisy", [sys.executable, "-c", code], os.environ, log, log_bytes=20_000))
+    child = SupervisedProgram(Program("noisy", [sys.executable, "-c", code], os.environ, log, log_bytes=20_000))
     child.start()
     try:
         until = time.monotonic() + 60

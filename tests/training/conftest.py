@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.running.stage import execute
+from training.running.execution import execute
 from training.stages import evaluate
 
 from . import tiny
@@ -27,5 +27,5 @@ def tiny_evaluated(tiny_inputs: dict[str, Path], tmp_path_factory: pytest.TempPa
     """The folder `evaluate` of that run, compared with nothing."""
     folder = tmp_path_factory.mktemp("tiny-evaluate") / "evaluate"
     inputs = {name: tiny_inputs[name] for name in ("prepare", "convert")}
-    execute(evaluate, evaluate.Config(beat_baseline=False), inputs, folder, Recorder())
+    execute(evaluate.STAGE, evaluate.Config(beat_baseline=False), inputs, folder, Recorder())
     return folder

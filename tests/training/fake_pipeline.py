@@ -67,6 +67,7 @@ def behave(mode: str, work: Path, note: Any) -> int:
             continue
         note(f"runs {stage}")
         say("progress", stage=stage, progress=i / 3, message="")
+        say("metric", stage=stage, step=50, values={"loss": 0.7, "rate": float("nan")})
         if stage == "train":
             if mode == "fails":
                 for line in range(60):

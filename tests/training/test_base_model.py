@@ -12,7 +12,7 @@ from contracts.release.release import Release
 from contracts.stages import PrepareConfig, TrainConfig
 from training.model import base_model
 from training.model.base_model import hashes, identity, locate, of_prepare
-from training.running.stage import load_config
+from training.running.configuration import load_config
 from training.stages import prepare
 
 

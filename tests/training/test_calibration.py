@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.judge.calibration import FLATTEST, SHARPEST, fit_temperature, softmax
-from training.judge.metrics import Floats, Ints, negative_log_likelihood
+from training.judge.metrics import Floats, Ints, log_losses
 
 
 def drawn(temperature: float, rows: int = 20_000) -> tuple[Floats, Ints]:
@@ -25,8 +25,8 @@ def test_the_true_temperature_is_found(temperature: float) -> None:
 def test_no_other_temperature_is_more_likely() -> None:
     logits, truth = drawn(1.4, rows=500)
     found = fit_temperature(logits, truth)
-    best = negative_log_likelihood(truth, softmax(logits, found))
-    assert all(negative_log_likelihood(truth, softmax(logits, t)) >= best for t in np.geomspace(0.1, 10, 200))
+    best = log_losses(truth, softmax(logits, found)).mean()
+    assert all(log_losses(truth, softmax(logits, t)).mean() >= best for t in np.geomspace(0.1, 10, 200))
 
 
 def test_it_stays_in_bounds_where_the_data_say_nothing() -> None:

@@ -12,11 +12,13 @@ from contracts.release.default_store import STORE_VARIABLE
 from contracts.store.urls import open_store
 from training import cli
 from training.judge import release
-from training.pipeline import runner
+from training.pipeline import local
+from training.pipeline.plan import plan
+from training.pipeline.request import Run
 
 
 def facts(store: str, production: bool) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {name: {"seconds": 1.0} for name, _, _ in runner.PLAN}
+    found: dict[str, dict[str, Any]] = {name: {"seconds": 1.0} for name in plan()}
     found["evaluate"] |= {"verdict": "promote", "reason": "It is better."}
     found["export"] |= {"version": "v2", "store": store, "production": production}
     return found
@@ -28,9 +30,9 @@ def test_training_writes_to_the_store_that_is_served_and_says_how_to_promote(
     production: bool, named: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Fault 31: without --store it wrote ./store, and `stars up` read another."""
-    asked: list[runner.Run] = []
+    asked: list[Run] = []
     store = open_store(str(tmp_path / "the store")).url
-    monkeypatch.setattr(runner, "run", lambda request, _: asked.append(request) or facts(request.store, production))
+    monkeypatch.setattr(local, "run", lambda request, _: asked.append(request) or facts(request.store, production))
     monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "the store"))
     flag = ["--store", str(tmp_path / "the store")] if named else []
     result = CliRunner().invoke(cli.app, ["pipeline", "run", "--data", "reviews.tsv", "--work", "work", *flag])

@@ -20,7 +20,7 @@ from training.data.tokens import TokenRows
 from training.model.hard_texts import hard_texts
 from training.model.parity import Parity, tensorflow_logits
 from training.model.reference import ReferenceModel
-from training.running.stage import execute
+from training.running.execution import execute
 from training.stages import convert
 
 from . import tiny
@@ -45,7 +45,7 @@ def expected(tiny_inputs: dict[str, Path], encoded: TokenRows) -> Floats:
 
 def test_a_bert_passes_and_its_files_are_whole(tiny_inputs: dict[str, Path], tmp_path: Path) -> None:
     inputs = {name: tiny_inputs[name] for name in ("prepare", "train")}
-    facts = execute(convert, convert.Config(), inputs, tmp_path / "convert", Recorder())
+    facts = execute(convert.STAGE, convert.Config(), inputs, tmp_path / "convert", Recorder())
     assert facts["parity_texts"] == facts["parity_agreeing"] >= 500
     assert facts["parity_relative"] < 1e-5
     assert json.loads((tmp_path / "convert" / "parity.json").read_text())["texts"] == facts["parity_texts"]
@@ -65,7 +65,7 @@ def test_a_distilbert_passes(tiny_inputs: dict[str, Path], tmp_path: Path) -> No
     save_safetensors(model, tmp_path / "train" / "model")
     tiny.write_facts(tmp_path / "train")
     inputs = {"prepare": tiny_inputs["prepare"], "train": tmp_path / "train"}
-    facts = execute(convert, convert.Config(), inputs, tmp_path / "convert", Recorder())
+    facts = execute(convert.STAGE, convert.Config(), inputs, tmp_path / "convert", Recorder())
     assert facts["parity_relative"] < 1e-5
     assert facts["parity_largest_logit"] > 0.1
 
@@ -151,7 +151,7 @@ def test_an_encoder_without_a_classifier_is_refused(tiny_inputs: dict[str, Path]
     tiny.write_facts(tmp_path / "train")
     inputs = {"prepare": tiny_inputs["prepare"], "train": tmp_path / "train"}
     with pytest.raises(ModelError, match="without a classifier"):
-        execute(convert, convert.Config(), inputs, tmp_path / "convert", Recorder())
+        execute(convert.STAGE, convert.Config(), inputs, tmp_path / "convert", Recorder())
     (model / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(ModelError, match="not safetensors"):
-        execute(convert, convert.Config(), inputs, tmp_path / "convert", Recorder())
+        execute(convert.STAGE, convert.Config(), inputs, tmp_path / "convert", Recorder())

@@ -16,8 +16,8 @@ from training.data.labelled import LabelledReviews
 from training.judge.metrics import paired_difference
 from training.judge.verdict import check_floor, decide
 from training.model.reference import TEST_LOGITS
+from training.running.execution import execute
 from training.running.folder import read_facts
-from training.running.stage import execute
 from training.stages import evaluate
 
 from . import tiny
@@ -83,7 +83,7 @@ def test_a_model_that_learnt_nothing_fails_but_is_reported(tiny_inputs: dict[str
     safetensors.numpy.save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     inputs = {"prepare": tiny_inputs["prepare"], "convert": broken}
     with pytest.raises(GateError, match="has not learnt enough"):
-        execute(evaluate, evaluate.Config(beat_baseline=False), inputs, tmp_path / "evaluate", Recorder())
+        execute(evaluate.STAGE, evaluate.Config(beat_baseline=False), inputs, tmp_path / "evaluate", Recorder())
     assert (tmp_path / "evaluate" / "report.md").exists()
     assert not (tmp_path / "evaluate" / "facts.json").exists()
 

@@ -6,18 +6,20 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from contracts.errors import DataError, NotFound, ReleaseError, StoreError
+from contracts.engine import NamedEngine
+from contracts.errors import ConfigError, DataError, NotFound, ReleaseError, StoreError
 from contracts.release.release import Release
-from contracts.tokens import Truncation
+from contracts.tokens import Encoded, Truncation
 from training.data.labelled import LabelledReviews, answerable, read_labelled
-from training.judge.release import evaluate_release
-from training.running.stage import execute
+from training.judge.release import evaluate_release, tokens_for
+from training.running.execution import execute
 from training.stages import export
 
 from . import tiny
@@ -31,7 +33,7 @@ def store(
     """A store's path, the version in it, and the release's folder."""
     root = tmp_path_factory.mktemp("judged")
     inputs = tiny_inputs | {"evaluate": tiny_evaluated}
-    facts = execute(export, export.Config(store=str(root / "store")), inputs, root / "export", Recorder())
+    facts = execute(export.STAGE, export.Config(store=str(root / "store")), inputs, root / "export", Recorder())
     return str(root / "store"), facts["version"], root / "export" / "release"
 
 
@@ -173,6 +175,29 @@ def test_reviews_that_the_release_refuses_are_left_out(
     assert reviews.take(np.array([2])).segments == [reviews.segments[2]]
 
 
+def test_a_production_release_reads_the_stored_tokens_unless_its_own_would_differ(
+    store: tuple[str, str, Path], tiny_inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, release = tiny_inputs["prepare"], Release.open(store[2])
+    test = LabelledReviews.from_split(prepare, "test")
+    whole_rows, whole = tokens_for(release, prepare, test)
+    assert whole_rows.tolist() == list(range(len(test)))
+    assert whole.lengths.max() > 16
+
+    changes = [{"token_limit": 16}, {"truncation": Truncation.ERROR}]
+    for change in changes:
+        other = replace(release, manifest=release.manifest.model_copy(update=change))
+        rows, tokens = tokens_for(other, prepare, test)
+        assert tokens.lengths.max() <= release.manifest.token_limit
+        assert (tokens.lengths.max() == 16) == ("token_limit" in change)
+        assert len(rows) == len(tokens)
+
+    monkeypatch.setattr(Release, "encoder", None)
+    assert (tokens_for(release, prepare, test)[1].ids == whole.ids).all()
+    with pytest.raises(TypeError):
+        tokens_for(other, prepare, test)
+
+
 @pytest.mark.slow
 def test_the_command_prints_one_json_object_and_nothing_else(store: tuple[str, str, Path], table: Path) -> None:
     stars = [sys.executable, "-c", "from contracts.cli import main; main()"]
@@ -188,3 +213,40 @@ def test_the_command_prints_one_json_object_and_nothing_else(store: tuple[str, s
     assert refused.stdout == ""
     assert len(refused.stderr.strip().splitlines()) == 1
     assert "nowhere.tsv" in refused.stderr
+
+
+def test_the_engine_that_serves_is_judged_beside_the_reference(store: tuple[str, str, Path], table: Path) -> None:
+    reference = evaluate_release(str(store[2]), [table])
+    served = evaluate_release(str(store[2]), [table], engine="serving")
+    engine = served.pop("engine")
+    assert (engine["kind"], engine["changed_stars"]) == ("torch", 0)
+    assert 0 < engine["largest_logit_difference"] < 1e-4, "another code computed the same"
+    assert served.keys() == reference.keys() and served["confusion"] == reference["confusion"]
+    assert served["nll"] == pytest.approx(reference["nll"], abs=1e-4)
+
+
+def test_an_engine_that_knows_threes_only_is_told_from_the_reference(
+    store: tuple[str, str, Path], table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are the engine's own, and so is the account of what it changes."""
+
+    class Threes:
+        def infer(self, reviews: Sequence[Encoded]) -> np.ndarray:
+            return np.tile(np.array([0, 0, 9, 0, 0], np.float32), (len(reviews), 1))
+
+    monkeypatch.setattr("training.model.serving.serving_engine", lambda folder: NamedEngine("threes", Threes()))
+    reference = evaluate_release(str(store[2]), [table])
+    served = evaluate_release(str(store[2]), [table], engine="serving")
+    confusion = np.array(reference["confusion"])
+    assert np.array(served["confusion"])[:, 2].sum() == served["n"]
+    assert served["engine"]["kind"] == "threes"
+    assert served["engine"]["changed_stars"] == served["n"] - confusion[:, 2].sum()
+    assert served["engine"]["largest_logit_difference"] > 5
+
+
+def test_without_a_model_server_it_says_what_to_install(
+    store: tuple[str, str, Path], table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contracts.engine.entry_points", lambda **_: [])
+    with pytest.raises(ConfigError, match="no engine that serves is installed"):
+        evaluate_release(str(store[2]), [table], engine="serving")

@@ -25,7 +25,7 @@ from training.data.labelled import LabelledReviews
 from training.data.tokens import TokenRows
 from training.model.reference import ReferenceModel
 from training.package.rounding import cast_weights, compare
-from training.running.stage import execute
+from training.running.execution import execute
 from training.stages import evaluate, export
 
 from . import tiny
@@ -45,7 +45,7 @@ def exported(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     root = tmp_path_factory.mktemp("export")
     report = Recorder()
     config = export.Config(store=str(root / "store"), notes="Made for a test.")
-    facts = execute(export, config, inputs, root / "export", report)
+    facts = execute(export.STAGE, config, inputs, root / "export", report)
     assert any("had no production release" in line for line in report.lines)
     return root / "export", root / "store", facts
 
@@ -112,7 +112,7 @@ def test_a_second_release_is_a_candidate_only(
 ) -> None:
     _, url, first = exported
     facts = execute(
-        export, export.Config(store=str(url), weights_dtype="float32"), inputs, tmp_path / "export", Recorder()
+        export.STAGE, export.Config(store=str(url), weights_dtype="float32"), inputs, tmp_path / "export", Recorder()
     )
     store = open_store(str(url))
     candidate = channels.read(store, NAME, channels.CANDIDATE)[0]
@@ -134,11 +134,11 @@ def test_two_first_releases_that_end_together(
         if key.endswith("/candidate.json") and not ended:  # one has looked at the channel, and the other is faster
             ended.append({})
             other = config.model_copy(update={"weights_dtype": "float32"})
-            ended[0] = execute(export, other, inputs, tmp_path / "faster", Recorder())
+            ended[0] = execute(export.STAGE, other, inputs, tmp_path / "faster", Recorder())
         return real(store, key, data, **conditions)
 
     monkeypatch.setattr(FileStore, "write", write)
-    slower = execute(export, config, inputs, tmp_path / "slower", Recorder())
+    slower = execute(export.STAGE, config, inputs, tmp_path / "slower", Recorder())
     [faster] = ended
     assert faster["production"] != slower["production"]
     store = open_store(str(tmp_path / "store"))
@@ -150,10 +150,10 @@ def test_two_first_releases_that_end_together(
 
 def test_production_that_was_taken_away_is_not_filled_unasked(inputs: dict[str, Path], tmp_path: Path) -> None:
     config = export.Config(store=str(tmp_path / "store"))
-    execute(export, config, inputs, tmp_path / "one", Recorder())
+    execute(export.STAGE, config, inputs, tmp_path / "one", Recorder())
     (tmp_path / "store" / "channels" / NAME / "production.json").unlink()
     second = config.model_copy(update={"weights_dtype": "float32"})
-    assert execute(export, second, inputs, tmp_path / "two", Recorder())["production"] is False
+    assert execute(export.STAGE, second, inputs, tmp_path / "two", Recorder())["production"] is False
     assert not (tmp_path / "store" / "channels" / NAME / "production.json").exists()
 
 
@@ -169,7 +169,7 @@ def test_a_candidate_is_judged_against_production_on_the_same_rows(
     for name, folder in (("same", inputs["convert"]), ("worse", worse)):
         config = evaluate.Config(store=str(url), beat_baseline=False)
         judged = {"prepare": inputs["prepare"], "convert": folder}
-        facts[name] = execute(evaluate, config, judged, tmp_path / name, Recorder())
+        facts[name] = execute(evaluate.STAGE, config, judged, tmp_path / name, Recorder())
         assert facts[name]["production"] == first["version"]
         assert facts[name]["verdict"] == "keep"
     assert "neither better nor worse" in facts["same"]["reason"]
@@ -179,18 +179,18 @@ def test_a_candidate_is_judged_against_production_on_the_same_rows(
 
 def test_a_deleted_release_is_published_again(inputs: dict[str, Path], tmp_path: Path) -> None:
     config = export.Config(store=str(tmp_path / "store"))
-    facts = execute(export, config, inputs, tmp_path / "export", Recorder(), export.is_published)
+    facts = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     (tmp_path / "store").rename(tmp_path / "gone")
-    again = execute(export, config, inputs, tmp_path / "export", Recorder(), export.is_published)
+    again = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     assert again["version"] == facts["version"]
     assert versions(open_store(str(tmp_path / "store")), NAME) == [facts["version"]]
 
 
 def test_an_export_cut_off_after_publishing_does_not_publish_twice(inputs: dict[str, Path], tmp_path: Path) -> None:
     config = export.Config(store=str(tmp_path / "store"))
-    facts = execute(export, config, inputs, tmp_path / "export", Recorder())
+    facts = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     (tmp_path / "export" / "facts.json").unlink()
-    again = execute(export, config, inputs, tmp_path / "export", Recorder())
+    again = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     assert again["version"] == facts["version"]
     assert versions(open_store(str(tmp_path / "store")), NAME) == [facts["version"]]
 
@@ -211,9 +211,9 @@ def test_a_full_disk_while_building_leaves_nothing_and_the_next_run_goes_on(
 ) -> None:
     config = export.Config(store=str(tmp_path / "store"))
     with largest_file(20_000), pytest.raises(MachineError, match="Free some space"):
-        execute(export, config, inputs, tmp_path / "export", Recorder())
+        execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     assert versions(open_store(str(tmp_path / "store")), NAME) == []
-    facts = execute(export, config, inputs, tmp_path / "export", Recorder())
+    facts = execute(export.STAGE, config, inputs, tmp_path / "export", Recorder())
     assert versions(open_store(str(tmp_path / "store")), NAME) == [facts["version"]]
 
 
@@ -222,14 +222,14 @@ def test_a_full_disk_while_publishing_shows_nobody_half_a_release_and_the_next_r
 ) -> None:
     config = export.Config(store=str(tmp_path / "store"))
     outputs = tmp_path / "export"
-    facts = execute(export, config, inputs, outputs, Recorder())
+    facts = execute(export.STAGE, config, inputs, outputs, Recorder())
     (tmp_path / "store").rename(tmp_path / "gone")
     (outputs / "facts.json").unlink()
     # The release is whole by now; only the copy into the store can fail.
     with largest_file(20_000), pytest.raises(MachineError, match=r"[Ff]ree some"):
-        execute(export, config, inputs, outputs, Recorder())
+        execute(export.STAGE, config, inputs, outputs, Recorder())
     assert versions(open_store(str(tmp_path / "store")), NAME) == []
-    assert execute(export, config, inputs, outputs, Recorder())["version"] == facts["version"]
+    assert execute(export.STAGE, config, inputs, outputs, Recorder())["version"] == facts["version"]
 
 
 def test_too_many_changed_predictions_are_refused_and_one_never_is() -> None:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +17,13 @@ from typer.testing import CliRunner
 from contracts.stages import StageConfig
 from training import cli
 from training.judge import release
-from training.pipeline import entry, runner
+from training.pipeline import __main__ as pipeline
+from training.pipeline import entry, local
 from training.running import interrupt
+from training.running.execution import execute
 from training.running.interrupt import STOPPING, check, interruptible
 from training.running.reporting import Reporter, StageReporter
-from training.running.stage import execute
+from training.running.stage import Stage
 
 LIBRARY = """
 import signal
@@ -66,7 +67,8 @@ def test_every_command_ends_with_one_sentence_and_130(
     library: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STARS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(runner, "run", library)
+    monkeypatch.setattr(local, "run", library)
+    monkeypatch.setattr(pipeline, "run", library)
     monkeypatch.setattr(release, "evaluate_release", library)
     asked = ["--data", "reviews.tsv", "--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
 
@@ -78,12 +80,12 @@ def test_every_command_ends_with_one_sentence_and_130(
         result = CliRunner().invoke(cli.app, list(arguments))
         return result.exit_code, result.stderr
 
-    made = SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=StageConfig, run=library)
+    copy = Stage("copy", StageConfig, library)
     for code, err in (
         stars("pipeline", "run", *asked),
         stars("evaluate", "--data", "reviews.tsv"),
-        main(runner.main, *asked),
-        main(lambda: entry.main(made), "--output", str(tmp_path / "out")),
+        main(pipeline.main, *asked),
+        main(lambda: entry.main(copy, ["--output", str(tmp_path / "out")])),
     ):
         assert code == 130
         assert "interrupted" in err
@@ -99,7 +101,7 @@ def test_an_interrupt_that_a_library_loses_ends_the_stage_at_its_next_word(tmp_p
         raise AssertionError("it went on")
 
     heard = interrupt._asked
-    lossy = SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=StageConfig, run=run)
+    lossy = Stage("copy", StageConfig, run)
     with pytest.raises(KeyboardInterrupt), interruptible(lambda _: None):
         execute(lossy, StageConfig(), {}, tmp_path / "out", StageReporter("copy", []))
     check()

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from contracts.errors import ConfigError
-from training.pipeline import runner
-from training.pipeline.runner import Run, rows_used, tidy
+from training.pipeline import local
+from training.pipeline.plan import tidy
+from training.pipeline.request import Run
 from training.running.reporting import Listener
+from training.stages.prepare import rows_used
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "reviews.tsv"
 
@@ -39,7 +41,7 @@ def test_a_work_folder_beside_ones_own_files_is_refused_before_any_work(tmp_path
     (tmp_path / "train" / "notes.txt").write_text("mine")
     watcher = Watcher()
     with pytest.raises(ConfigError, match=r"train holds files that train did not make.*--work"):
-        runner.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path), watcher)
+        local.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path), watcher)
     assert not watcher.stages
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["train", "train/notes.txt"]
 
@@ -47,7 +49,7 @@ def test_a_work_folder_beside_ones_own_files_is_refused_before_any_work(tmp_path
 def test_a_work_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("mine")
     with pytest.raises(ConfigError, match="choose another"):
-        runner.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path / "work"), Watcher())
+        local.run(Run((EXAMPLES,), "tiny", str(tmp_path / "store"), tmp_path / "work"), Watcher())
 
 
 def test_tidy_deletes_what_finished_stages_made_and_nothing_else(tmp_path: Path) -> None:

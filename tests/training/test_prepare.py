@@ -23,8 +23,8 @@ from training.data.splits import SPLITS, read_split
 from training.data.splitting import flag_duplicates, most_of_a_star
 from training.data.tokens import TokenRows
 from training.model import base_model
+from training.running.execution import execute
 from training.running.folder import read_facts
-from training.running.stage import execute
 from training.stages import prepare
 
 from .recorder import Recorder
@@ -40,7 +40,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "reviews.tsv"
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The examples that ship with the project, prepared once."""
     outputs = tmp_path_factory.mktemp("prepared") / "prepare"
-    execute(prepare, prepare.Config(), {"data": EXAMPLES}, outputs, Recorder())
+    execute(prepare.STAGE, prepare.Config(), {"data": EXAMPLES}, outputs, Recorder())
     return outputs
 
 
@@ -106,7 +106,7 @@ def test_the_result_does_not_depend_on_how_the_work_is_cut(tmp_path: Path, prepa
     for part in range(3):
         (tmp_path / f"{part}.tsv").write_bytes(b"\n".join([header, *lines[part::3]]) + b"\n")
     outputs = tmp_path / "prepare"
-    execute(prepare, prepare.Config(), {"data": tmp_path}, outputs, Recorder())
+    execute(prepare.STAGE, prepare.Config(), {"data": tmp_path}, outputs, Recorder())
     for split in SPLITS:
         once, again = (set(read_split(folder, split)["review_id"].to_pylist()) for folder in (prepared, outputs))
         assert once == again
@@ -207,11 +207,13 @@ def test_the_encoder_may_fail_over_one_row_too(monkeypatch: pytest.MonkeyPatch) 
 def test_all_rows_bad_says_why(tmp_path: Path) -> None:
     file = write(tmp_path / "a.tsv", row(star_rating="7"), row(review_id="R2", review_body=""))
     with pytest.raises(DataError, match=r"all 2 rows are bad \(1 bad_star_rating, 1 empty_body\)"):
-        execute(prepare, prepare.Config(), {"data": file}, tmp_path / "out", Recorder())
+        execute(prepare.STAGE, prepare.Config(), {"data": file}, tmp_path / "out", Recorder())
     assert not (tmp_path / "out" / "facts.json").exists()
 
 
 def test_a_missing_class_is_named(tmp_path: Path) -> None:
     rows = [row(review_id=f"R{i}", review_body=f"Text number {i}", star_rating=str(i % 4 + 1)) for i in range(200)]
     with pytest.raises(DataError, match="no review with 5 stars"):
-        execute(prepare, prepare.Config(), {"data": write(tmp_path / "a.tsv", *rows)}, tmp_path / "out", Recorder())
+        execute(
+            prepare.STAGE, prepare.Config(), {"data": write(tmp_path / "a.tsv", *rows)}, tmp_path / "out", Recorder()
+        )

@@ -15,6 +15,7 @@ import pytest
 
 from contracts.stages import StageConfig, TrainConfig
 from training.running.reporting import JsonLines, PlainLines, StageReporter, metric_line, metric_regex
+from training.running.stage import Stage, metric_definitions
 from training.tracking.curves import EXPERIMENT, Curves
 
 
@@ -52,6 +53,13 @@ def test_a_metric_is_read_from_its_line_by_its_regex_alone(value: float) -> None
     assert re.findall(metric_regex("train", "validation_loss"), line) == ["7"]
     assert not re.findall(metric_regex("tune", "loss"), line)
     assert not re.findall(metric_regex("train", "los"), line)
+
+
+def test_sagemaker_gets_a_regex_for_each_metric_that_a_stage_declares() -> None:
+    stage = Stage("train", StageConfig, lambda *_: {}, metrics=("loss", "validation_loss"))
+    line = metric_line("train", {"loss": 1.25, "validation_loss": 2.0}, 50)
+    read = {each["Name"]: re.findall(each["Regex"], line) for each in metric_definitions(stage)}
+    assert read == {"train:loss": ["1.25"], "train:validation_loss": ["2"]}
 
 
 @pytest.fixture

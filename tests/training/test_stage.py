@@ -15,10 +15,11 @@ import pytest
 
 from contracts.errors import ConfigError, MachineError
 from contracts.stages import StageConfig
-from training.running import stage
+from training.running.configuration import load_config
+from training.running.execution import execute
 from training.running.folder import read_facts
 from training.running.reporting import Reporter
-from training.running.stage import code_fingerprint, execute, load_config
+from training.running.stage import Stage
 
 from .recorder import Recorder
 
@@ -27,7 +28,7 @@ class Config(StageConfig):
     copies: int = 1
 
 
-def copier(runs: list[bool], fails: bool = False) -> Any:
+def copier(runs: list[bool], fails: bool = False, **declared: Any) -> Stage:
     def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
         runs.append((outputs / "half").exists())
         (outputs / "half").write_text("kept for the next run")
@@ -36,7 +37,7 @@ def copier(runs: list[bool], fails: bool = False) -> Any:
         (outputs / "whole").write_text(inputs["text"].read_text() * config.copies)
         return {"copies": config.copies}
 
-    return SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=Config, run=run)
+    return Stage("copy", Config, run, reads=("text",), **declared)
 
 
 @pytest.fixture
@@ -62,8 +63,7 @@ def test_an_unchanged_stage_is_skipped_and_a_changed_one_runs_anew(text: dict[st
 def test_what_the_settings_name_counts_by_its_content(text: dict[str, Path], tmp_path: Path) -> None:
     """Fault 14: a base model's folder whose content changed counted as unchanged."""
     runs: list[bool] = []
-    named = copier(runs)
-    named.named_inputs = lambda _config, inputs: {} if "text" in inputs else text
+    named = copier(runs, named_inputs=lambda _config, inputs: {} if "text" in inputs else text)
     for _ in range(2):
         execute(named, Config(), {}, tmp_path / "out", Recorder())
     assert len(runs) == 1
@@ -87,7 +87,7 @@ def test_an_interrupted_stage_finds_what_it_left(text: dict[str, Path], tmp_path
 def test_a_result_that_is_gone_elsewhere_is_made_again(text: dict[str, Path], tmp_path: Path) -> None:
     runs: list[bool] = []
     execute(copier(runs), Config(), text, tmp_path / "out", Recorder())
-    execute(copier(runs), Config(), text, tmp_path / "out", Recorder(), still_holds=lambda _facts: False)
+    execute(copier(runs, still_holds=lambda _facts: False), Config(), text, tmp_path / "out", Recorder())
     assert len(runs) == 2
 
 
@@ -95,9 +95,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_facts(text: dict[str, Path], 
     def run(*_args: Any) -> dict[str, Any]:
         raise OSError(28, "No space left on device")
 
-    full = SimpleNamespace(NAME="copy", SOURCES=("training/running/stage.py",), Config=Config, run=run)
     with pytest.raises(MachineError, match="No space left on device"):
-        execute(full, Config(), text, tmp_path / "out", Recorder())
+        execute(Stage("copy", Config, run, reads=("text",)), Config(), text, tmp_path / "out", Recorder())
     assert not (tmp_path / "out" / "facts.json").exists()
 
 
@@ -125,25 +124,25 @@ def test_versions_are_those_of_what_is_loaded(
     assert {"python", "tensorflow"} <= set(facts["versions"]) <= {"python", "tensorflow", "tokenizers", "numpy"}
 
 
-def test_a_file_that_moves_inside_an_input_changes_it(tmp_path: Path) -> None:
-    for name in ("one/a", "two/b"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).write_text(name)
-    before = stage.input_fingerprint(tmp_path / "in")
-    (tmp_path / "in" / "one" / "a").rename(tmp_path / "in" / "two" / "a")
-    assert stage.input_fingerprint(tmp_path / "in") != before
+def test_what_a_person_should_read_is_said_when_it_ran_and_when_it_was_skipped(
+    text: dict[str, Path], tmp_path: Path
+) -> None:
+    remarking = copier([], remarks=lambda facts, outputs: [f"{facts['copies']} in {outputs.name}"])
+    for said in (["1 in out"], ["copy: unchanged, skipped", "1 in out"]):
+        recorder = Recorder()
+        execute(remarking, Config(), text, tmp_path / "out", recorder)
+        assert recorder.lines == said
 
 
-def test_comments_and_docstrings_do_not_change_the_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "training").mkdir()
-    monkeypatch.setattr(stage, "ROOT", tmp_path)
-
-    def of(source: str) -> str:
-        (tmp_path / "a.py").write_text(source)
-        return code_fingerprint(["a.py"])
-
-    assert of('"""One."""\nx = 1  # why\n') == of('"""Two."""\n\nx  =  1\n')
-    assert of("x = 1\n") != of("x = 2\n")
+def test_inputs_that_are_missing_or_not_known_are_refused_before_any_work(
+    text: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="'train' is missing: .*--input train=PATH"):
+        execute(copier([], needs=("train",)), Config(), text, tmp_path / "out", Recorder())
+    with pytest.raises(ConfigError, match="copy reads no input 'texts': it takes text"):
+        execute(copier([]), Config(), {"texts": text["text"]}, tmp_path / "out", Recorder())
+    execute(copier([]), Config(), text | {"text0": text["text"]}, tmp_path / "again", Recorder())
+    assert not (tmp_path / "out").exists()
 
 
 def test_config_layers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

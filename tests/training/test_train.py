@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import inspect
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ import safetensors.numpy
 from mlflow import MlflowClient
 
 from contracts.errors import DataError, GateError
+from training.data.examples import Examples
 from training.data.splits import SPLIT_SCHEMA
 from training.model import base_model
+from training.model.precision import precision_for
+from training.running.execution import execute
 from training.running.folder import read_facts
 from training.running.reporting import StageReporter
-from training.running.stage import execute
 from training.stages import train
 from training.tracking.curves import EXPERIMENT, Curves
 
@@ -87,7 +89,7 @@ class Interrupter(Recorder):
 def trained(inputs: dict[str, Path], base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("trained") / "train"
     with Curves(config(), outputs) as curves:
-        execute(train, config(), inputs, outputs, StageReporter("train", [curves]))
+        execute(train.STAGE, config(), inputs, outputs, StageReporter("train", [curves]))
     return outputs
 
 
@@ -103,6 +105,7 @@ def test_its_curves_are_in_mlflow(trained: Path) -> None:
     [run] = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.params["epochs"] == "2.0"
+    assert run.data.metrics.keys() == set(train.STAGE.metrics)
     accuracy = client.get_metric_history(run.info.run_id, "validation_accuracy")
     assert [point.step for point in accuracy] == [STEPS, 2 * STEPS]
     assert accuracy[-1].value == pytest.approx(read_facts(trained)["validation"][-1]["accuracy"], abs=1e-4)
@@ -114,10 +117,10 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
 ) -> None:
     outputs = tmp_path / "train"
     with pytest.raises(KeyboardInterrupt):
-        execute(train, config(), inputs, outputs, Interrupter())
+        execute(train.STAGE, config(), inputs, outputs, Interrupter())
     assert not (outputs / "facts.json").exists()
     recorder = Recorder()
-    facts = execute(train, config(), inputs, outputs, recorder)
+    facts = execute(train.STAGE, config(), inputs, outputs, recorder)
     assert facts["resumed"]
     assert f"resumed in epoch 1 at batch 50 of {STEPS}" in recorder.lines
     once, again = weights(trained), weights(outputs)
@@ -132,7 +135,7 @@ def quick() -> train.Config:
 @pytest.fixture(scope="module")
 def undisturbed(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("undisturbed") / "train"
-    execute(train, quick(), inputs, outputs, Recorder())
+    execute(train.STAGE, quick(), inputs, outputs, Recorder())
     return outputs
 
 
@@ -145,9 +148,6 @@ def assert_same_result(outputs: Path, undisturbed: Path) -> None:
 
 
 SAME = ("steps", "validation", "best_validation_accuracy")
-LINES = {
-    each.__code__ for each in (train.Trainer._end_epoch, train.Trainer._forget_the_rest, train.Trainer._name_the_best)
-}
 
 
 @pytest.mark.slow
@@ -158,6 +158,11 @@ def test_a_run_cut_off_at_each_line_of_an_epochs_end_ends_as_an_undisturbed_one(
     """Fault 9: weights and the memory of the best epoch could part. After kill -9 not even a checkpoint is written."""
     import tensorflow as tf
 
+    from training.model.checkpoints import RunFolder
+    from training.model.loop import Trainer
+
+    written = (RunFolder.write_weights, RunFolder.write_history, RunFolder.drop_other_weights, RunFolder.name_the_best)
+    code = {Trainer._end_epoch.__code__, *(inspect.unwrap(write).__code__ for write in written)}
     outputs = tmp_path / "train"
     save = tf.train.CheckpointManager.save
 
@@ -167,29 +172,30 @@ def test_a_run_cut_off_at_each_line_of_an_epochs_end_ends_as_an_undisturbed_one(
         return save(manager)
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal left, cut
-        if frame.f_code not in LINES:
+        nonlocal cut
+        if frame.f_code not in code:
             return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                cut = True
-                raise KeyboardInterrupt
+        if event == "line" and (place := (frame.f_code, frame.f_lineno)) not in cuts:
+            cuts.add(place)
+            cut = True
+            raise KeyboardInterrupt
         return trace
 
+    cuts: set[tuple[CodeType, int]] = set()
+    cut = True
     monkeypatch.setattr(tf.train.CheckpointManager, "save", save_if_alive)
-    for line in itertools.count(1):
-        left, cut = line, False
+    while cut:
+        cut = False
         sys.settrace(trace)
         try:
-            execute(train, quick(), inputs, outputs, Recorder())
-            break
+            execute(train.STAGE, quick(), inputs, outputs, Recorder())
         except KeyboardInterrupt:
             sys.settrace(None)
             assert cut
         finally:
             sys.settrace(None)
-    assert line > 12, "each line of the code in question, once"
+    lines = {(part, line) for part in code for *_, line in part.co_lines() if line and line > part.co_firstlineno}
+    assert cuts == lines, "each line of these functions, once"
     assert_same_result(outputs, undisturbed)
 
 
@@ -199,14 +205,14 @@ from pathlib import Path
 from training.stages import train
 from training.running.reporting import PlainLines, StageReporter
 from training.running.reporting import StageReporter
-from training.running.stage import execute
+from training.running.execution import execute
 replace = Path.replace
 def killed(self, target):
     if target.name == sys.argv[4] and target.parent.name == sys.argv[5]:
         os.kill(os.getpid(), signal.SIGKILL)
     return replace(self, target)
 Path.replace = killed
-execute(train, train.Config.model_validate_json(sys.argv[1]), {"prepare": Path(sys.argv[2])}, Path(sys.argv[3]),
+execute(train.STAGE, train.Config.model_validate_json(sys.argv[1]), {"prepare": Path(sys.argv[2])}, Path(sys.argv[3]),
         StageReporter("train", [PlainLines()]))
 """
 
@@ -221,20 +227,63 @@ def test_a_run_that_is_killed_while_it_writes_weights_ends_as_an_undisturbed_one
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert (outputs / "epoch-1" / "model.safetensors.partial").exists()
-    execute(train, quick(), inputs, outputs, Recorder())
+    execute(train.STAGE, quick(), inputs, outputs, Recorder())
     assert_same_result(outputs, undisturbed)
+
+
+def test_gradients_in_parts_are_those_of_the_whole_batch(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from training.model.loop import Trainer
+    from training.model.losses import targets
+
+    settings = config(dropout=0, attention_dropout=0, teacher_weight=0.5, accumulate_steps=4)
+    learnt, validation = (Examples.read(inputs["prepare"], split) for split in ("train", "validation"))
+    trainer = Trainer(base, settings, learnt, validation, tmp_path, Recorder())
+    rows = np.arange(10)  # in parts of 3, 3, 3 and 1
+    batch = (learnt.tokens.batch(rows), *targets(learnt, rows, settings.label_smoothing))
+    loss, whole = tf.function(trainer._gradients)(batch, tf.constant(10))
+    parts_loss, parts = tf.function(trainer._accumulated)(batch, tf.constant(10))
+    assert float(parts_loss) == pytest.approx(float(loss), rel=1e-6)
+    largest = max(float(tf.reduce_max(tf.abs(gradient))) for gradient in whole)
+    for gradient, accumulated in zip(whole, parts, strict=True):
+        assert np.abs(gradient - accumulated).max() < 1e-5 * largest
+
+
+def test_a_batch_in_parts_teaches_what_the_whole_one_does(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
+    for parts in (1, 3):
+        settings = config(dropout=0, attention_dropout=0, epochs=0.5, batch_size=8, accumulate_steps=parts)
+        execute(train.STAGE, settings, inputs, tmp_path / str(parts), Recorder())
+    once, again = weights(tmp_path / "1"), weights(tmp_path / "3")
+    assert all(np.allclose(once[name], again[name], atol=1e-5) for name in once)
+
+
+def test_of_several_workers_only_the_first_writes_and_reports(
+    inputs: dict[str, Path], base: Path, tmp_path: Path
+) -> None:
+    from training.model.loop import Trainer
+
+    report = Recorder()
+    splits = [Examples.read(inputs["prepare"], split) for split in ("train", "validation")]
+    for rank in (1, 0):
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        facts = Trainer(base, quick(), *splits, folder, report if rank else Recorder(), rank).fit()
+        assert facts["best_validation_accuracy"] > 0.2
+    assert not report.lines and not report.metrics and not list((tmp_path / "1").iterdir())
+    assert list((tmp_path / "0").iterdir())
 
 
 def test_frozen_mode_changes_the_head_alone(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "train"
-    execute(train, config(mode="frozen", epochs=3, batch_size=16), inputs, outputs, Recorder())
+    execute(train.STAGE, config(mode="frozen", epochs=3, batch_size=16), inputs, outputs, Recorder())
     before, after = dict(safetensors.numpy.load_file(base / "model.safetensors")), weights(outputs)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
 
 
 def test_soft_labels_teach_too(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
-    facts = execute(train, config(teacher_weight=1.0), inputs, tmp_path / "train", Recorder())
+    facts = execute(train.STAGE, config(teacher_weight=1.0), inputs, tmp_path / "train", Recorder())
     assert facts["best_validation_accuracy"] > 0.9
 
 
@@ -244,15 +293,17 @@ def test_soft_labels_that_are_not_there_are_missed(base: Path, tmp_path: Path) -
     write_split(prepare / "validation", 10, seed=2)
     write_facts(prepare, base_model=base_model.identity(str(base), base))
     with pytest.raises(DataError, match="no teacher column"):
-        execute(train, config(teacher_weight=0.5), {"prepare": prepare}, tmp_path / "train", Recorder())
+        execute(train.STAGE, config(teacher_weight=0.5), {"prepare": prepare}, tmp_path / "train", Recorder())
 
 
 def test_a_loss_that_explodes_is_a_clear_error(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
     with pytest.raises(GateError, match="lower learning_rate"):
-        execute(train, config().model_copy(update={"learning_rate": 1e30}), inputs, tmp_path / "train", Recorder())
+        execute(
+            train.STAGE, config().model_copy(update={"learning_rate": 1e30}), inputs, tmp_path / "train", Recorder()
+        )
 
 
 def test_bfloat16_is_chosen_only_where_the_cpu_has_it() -> None:
-    assert train.precision_for("auto", "avx2 avx512f") == "float32"
-    assert train.precision_for("auto", "avx512f amx_bf16 amx_tile") == "mixed_bfloat16"
-    assert train.precision_for("float32", "amx_bf16") == "float32"
+    assert precision_for("auto", "avx2 avx512f") == "float32"
+    assert precision_for("auto", "avx512f amx_bf16 amx_tile") == "mixed_bfloat16"
+    assert precision_for("float32", "amx_bf16") == "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -18,16 +19,22 @@ from typing import Any
 import psutil
 import pytest
 
-from contracts.database.database import BUSY_SECONDS
-from contracts.errors import JobError
+from contracts.database.sqlite import BUSY_SECONDS
+from contracts.errors import DatabaseError, NewerDatabase
+from contracts.jobs.event import log_line, metrics_measured, progress_made, stage_began
 from contracts.jobs.job import Job, JobState
+from contracts.jobs.leases import JobLeases
 from contracts.jobs.store import JobStore
-from training.jobs.child import RunLock
-from training.jobs.lease import DEFAULT_TIMES, Times
+from training.jobs.lease import DEFAULT_TIMES, UNSENT_LIMIT, PipelineReport, Times
+from training.jobs.pipeline_process import PipelineLine, RunLock
 from training.jobs.worker import Worker
+from training.running.reporting import JsonLines
 
 FAKE = Path(__file__).with_name("fake_pipeline.py")
 TIMES = Times(lease=5, heartbeat=0.2, stop=1, poll=0.1)
+QUICK = Times(lease=3, heartbeat=0.2, stop=0.6, poll=0.1)
+"""For tests that wait until a lease has run out."""
+
 PATIENCE = 60
 
 
@@ -39,6 +46,7 @@ class Place:
         self.url = f"sqlite:///{root}/jobs.db"
         self.jobs = JobStore(self.url)
         self.jobs.list()  # makes the tables
+        self.leases = JobLeases(self.url)
         self.runs = root / "runs"
         self.data = root / "data"
         self.data.mkdir()
@@ -48,18 +56,18 @@ class Place:
     def submit(self, key: str = "k", kind: str = "retrain", **config: Any) -> Job:
         return self.jobs.submit(kind, {"data": [str(self.data / "reviews.tsv")], "preset": "tiny"} | config, key)[0]
 
-    def worker(self, mode: str) -> Worker:
+    def worker(self, mode: str, times: Times = TIMES) -> Worker:
         command = (sys.executable, str(FAKE), mode)
-        return Worker("file:///store", self.jobs, self.runs, roots=[self.data], command=command, times=TIMES)
+        return Worker("file:///store", self.leases, self.runs, roots=[self.data], command=command, times=times)
 
-    def process(self, mode: str) -> subprocess.Popen[bytes]:
+    def process(self, mode: str, times: Times = TIMES) -> subprocess.Popen[bytes]:
         """A worker as a process of its own, to be killed."""
         code = (
-            "import signal, sys\nfrom pathlib import Path\nfrom contracts.jobs.store import JobStore\n"
+            "import signal, sys\nfrom pathlib import Path\nfrom contracts.jobs.leases import JobLeases\n"
             "from training.jobs.lease import Times\nfrom training.jobs.worker import Worker\n"
             "url, runs, data, fake, mode = sys.argv[1:]\n"
-            "worker = Worker('file:///store', JobStore(url), Path(runs), roots=[Path(data)],\n"
-            f"                command=(sys.executable, fake, mode), times={TIMES!r})\n"
+            "worker = Worker('file:///store', JobLeases(url), Path(runs), roots=[Path(data)],\n"
+            f"                command=(sys.executable, fake, mode), times={times!r})\n"
             "signal.signal(signal.SIGTERM, lambda *_: worker.stop())\nworker.run()\n"
         )
         arguments = [self.url, str(self.runs), str(self.data), str(FAKE), mode]
@@ -98,6 +106,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
             if line.startswith("pid ") and psutil.pid_exists(int(line[4:])):
                 os.killpg(int(line[4:]), signal.SIGKILL)
     place.jobs.close()
+    place.leases.close()
 
 
 def gone(pid: int, seconds: float = 10) -> bool:
@@ -111,8 +120,8 @@ def gone(pid: int, seconds: float = 10) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    running = (each for each in psutil.process_iter(["status"]) if each.info["status"] != psutil.STATUS_ZOMBIE)
-    return any(_group(each.pid) == pid for each in running)
+    running = (process for process in psutil.process_iter(["status"]) if process.info["status"] != psutil.STATUS_ZOMBIE)
+    return any(_group(process.pid) == pid for process in running)
 
 
 def _group(pid: int) -> int:
@@ -140,6 +149,68 @@ def test_a_job_from_its_queue_to_its_release(place: Place) -> None:
         "set": ["train.epochs=2.0", "train.learning_rate=0.0001", "evaluate.beat_baseline=false"],
     }
     assert worker.run_one() is False
+
+
+def test_what_a_pipeline_says_becomes_the_jobs_events(place: Place) -> None:
+    job = place.submit()
+    worker = place.worker("works")
+    worker.run_one()
+    told = [(event.kind, event.stage, event.data) for event in place.jobs.events(job.id)]
+    assert told[:2] == [
+        ("state", None, {"state": "queued"}),
+        ("state", None, {"state": "running", "worker": worker.id, "attempts": 1}),
+    ]
+    assert [stage for kind, stage, _ in told if kind == "stage"] == ["prepare", "train", "export"]
+    assert [stage for kind, stage, _ in told if kind == "progress"] == ["prepare", "train", "export"]
+    train = told.index(("stage", "train", {}))
+    assert told[train + 2] == ("metric", "train", {"values": {"loss": 0.7, "rate": None}, "step": 50})
+    assert told[-1] == ("state", None, {"state": "succeeded", "release": "v7"})
+
+
+def test_a_worker_reads_what_a_pipeline_writes() -> None:
+    """Both sides of the JSON lines: training/running/reporting.py writes, the worker reads."""
+    out = io.StringIO()
+    lines = JsonLines(out)
+    lines.stage("train")
+    lines.progress("train", 0.25, "epoch 1")
+    lines.metric("train", {"loss": 0.5, "rate": float("nan")}, 3)
+    lines.log("a line")
+    lines.emit("done", version="v7", facts={"accuracy": 0.6})
+    report = PipelineReport()
+    report.take(PipelineLine.read(line) for line in out.getvalue().encode().splitlines())
+    assert report.unsent == [
+        stage_began("train"),
+        progress_made(0.25, "epoch 1", "train"),
+        metrics_measured({"loss": 0.5, "rate": None}, 3, "train"),
+        log_line("a line", "train"),
+    ]
+    assert report.done is not None and (report.done.version, report.done.facts) == ("v7", {"accuracy": 0.6})
+
+
+def test_what_is_not_sent_yet_is_bounded(place: Place) -> None:
+    report = PipelineReport()
+    report.take(PipelineLine(event="progress", progress=i / 2000, message=f"step {i}") for i in range(1000))
+    assert [event.data for event in report.unsent] == [{"progress": 999 / 2000, "message": "step 999"}]
+    for stage in ("prepare", "train"):
+        report.take([PipelineLine(event="stage", stage=stage)])
+        report.take(PipelineLine(event="log", message=f"{stage} {i}") for i in range(UNSENT_LIMIT))
+    assert len(report.unsent) == UNSENT_LIMIT
+    assert [event.stage for event in report.unsent if event.kind == "stage"] == ["prepare", "train"]
+    assert report.unsent[-1].data["message"] == f"train {UNSENT_LIMIT - 1}"
+    for values in (None, 3, [1], {"loss": "high"}):  # whatever a program may write
+        report.take([PipelineLine(event="metric", values=values, step="x")])
+    assert report.unsent[-1].data == {"values": {}, "step": None}
+    report.take([PipelineLine(event="stage"), PipelineLine(event="progress"), PipelineLine(event="unheard-of")])
+    assert report.stage == "train" and len(report.unsent) == UNSENT_LIMIT
+
+
+def test_a_worker_that_is_older_than_its_job_store_ends(place: Place) -> None:
+    with closing(sqlite3.connect(place.root / "jobs.db")) as connection, connection:
+        connection.execute("update schema_versions set version = 1000")
+    with closing(JobLeases(place.url)) as leases:
+        worker = Worker("file:///s", leases, place.runs, roots=[place.data], times=TIMES)
+        with pytest.raises(NewerDatabase, match="update this one"):
+            worker.run()
 
 
 def test_a_failing_pipeline(place: Place) -> None:
@@ -184,7 +255,9 @@ def test_noise_between_the_events(place: Place) -> None:
 
 def test_a_pipeline_that_cannot_be_started(place: Place) -> None:
     job = place.submit()
-    Worker("file:///s", place.jobs, place.runs, roots=[place.data], command=["/no/such/program"], times=TIMES).run_one()
+    Worker(
+        "file:///s", place.leases, place.runs, roots=[place.data], command=["/no/such/program"], times=TIMES
+    ).run_one()
     failed = place.jobs.get(job.id)
     assert failed.state == "failed" and "cannot be started" in (failed.error or "")
 
@@ -239,10 +312,10 @@ def test_cancel(place: Place, mode: str) -> None:
     running = threading.Thread(target=place.worker(mode).run_one)
     running.start()
     place.wait_for_line(job, "waits")
-    seen = place.wait(job, lambda each: each.stage == "train")
+    seen = place.wait(job, lambda seen: seen.stage == "train")
     assert seen.state == "running" and seen.progress == pytest.approx(1 / 3)
     place.jobs.request_cancel(job.id)
-    cancelled = place.wait(job, lambda each: each.state.final)
+    cancelled = place.wait(job, lambda seen: seen.state.final)
     running.join(PATIENCE)
     assert cancelled.state == "cancelled" and cancelled.release is None
     assert place.journal(job)[-1] == "asked to stop"
@@ -267,7 +340,7 @@ def test_sigterm_hands_the_job_back(place: Place) -> None:
 @pytest.mark.parametrize("mode", ["slow", "stubborn"])
 def test_kill_9_of_the_worker(place: Place, mode: str) -> None:
     job = place.submit()
-    worker = place.process(mode)
+    worker = place.process(mode, QUICK)
     place.wait_for_line(job, "waits")
     worker.kill()
     worker.wait()
@@ -276,7 +349,7 @@ def test_kill_9_of_the_worker(place: Place, mode: str) -> None:
         place.wait_for_line(job, "asked to stop")
 
     place.process("slow")
-    done = place.wait(job, lambda each: each.state.final)
+    done = place.wait(job, lambda seen: seen.state.final)
     assert (done.state, done.release, done.attempts) == ("succeeded", "v7", 2)
     journal, (first, second) = place.journal(job), place.pids(job)
     assert "OVERLAP" not in journal and first != second and gone(first)
@@ -288,7 +361,7 @@ def test_two_workers_race(place: Place) -> None:
     workers = [place.process("works") for _ in range(2)]
     jobs = [place.submit(str(i)) for i in range(4)]
     for job in jobs:
-        assert place.wait(job, lambda each: each.state.final).attempts == 1
+        assert place.wait(job, lambda seen: seen.state.final).attempts == 1
         assert len(place.pids(job)) == 1 and "OVERLAP" not in place.journal(job)
     for worker in workers:
         worker.terminate()
@@ -300,7 +373,7 @@ def test_a_lost_lease_stops_the_pipeline(place: Place) -> None:
     running = threading.Thread(target=place.worker("slow").run_one)
     running.start()
     place.wait_for_line(job, "waits")
-    later = JobStore(place.url, clock=lambda: time.time() + 1000)
+    later = JobLeases(place.url, clock=lambda: time.time() + 1000)
     other = later.claim("other", 1000)
     later.close()
     running.join(PATIENCE)
@@ -324,7 +397,7 @@ def silence(place: Place) -> Iterator[None]:
 def test_a_job_store_that_is_silent_stops_the_pipeline_in_time_and_costs_no_attempt(place: Place) -> None:
     """Fault 11: the worker hands back what it gave up only because it heard nothing."""
     job = place.submit()
-    worker = place.worker("slow")
+    worker = place.worker("slow", QUICK)
     running = threading.Thread(target=worker.run_one)
     running.start()
     place.wait_for_line(job, "waits")
@@ -332,8 +405,8 @@ def test_a_job_store_that_is_silent_stops_the_pipeline_in_time_and_costs_no_atte
     with silence(place):
         running.join(PATIENCE)
         took = time.monotonic() - start
-        assert gone(place.pids(job)[0]) and took < TIMES.lease
-        with pytest.raises(JobError, match="does not answer"):
+        assert gone(place.pids(job)[0]) and took < QUICK.lease
+        with pytest.raises(DatabaseError, match="does not answer"):
             worker.run_one()
     assert worker.run_one()
     done = place.jobs.get(job.id)
@@ -343,13 +416,13 @@ def test_a_job_store_that_is_silent_stops_the_pipeline_in_time_and_costs_no_atte
 
 def test_what_another_worker_took_meanwhile_is_not_handed_back(place: Place) -> None:
     job = place.submit()
-    worker = place.worker("slow")
+    worker = place.worker("slow", QUICK)
     running = threading.Thread(target=worker.run_one)
     running.start()
     place.wait_for_line(job, "waits")
     with silence(place):
         running.join(PATIENCE)
-    later = JobStore(place.url, clock=lambda: time.time() + 1000)
+    later = JobLeases(place.url, clock=lambda: time.time() + 1000)
     assert later.claim("other", 1000) is not None
     later.close()
     assert worker.run_one() is False
@@ -359,13 +432,13 @@ def test_what_another_worker_took_meanwhile_is_not_handed_back(place: Place) -> 
 def test_an_end_that_could_not_be_written_is_written_later(place: Place) -> None:
     """Fault 11: nor does a finished job run again, because the store was silent when it ended."""
     job = place.submit()
-    worker = place.worker("works-at-last")
+    worker = place.worker("works-at-last", QUICK)
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
             worker.run_one()
-        except JobError as error:
+        except DatabaseError as error:
             failed.append(error)
 
     running = threading.Thread(target=run)
@@ -422,9 +495,9 @@ def test_a_worker_makes_itself_known_until_it_stops(place: Place) -> None:
     job = place.submit()
     place.wait_for_line(job, "waits")
     behind = place.submit("behind")
-    place.wait(job, lambda each: each.stage == "train")
+    place.wait(job, lambda seen: seen.stage == "train")
     queue = place.jobs.queue()
-    assert [each.id for each in queue.workers] == [worker.id]
+    assert [known.id for known in queue.workers] == [worker.id]
     assert (queue.waits_for(behind.id) or "").startswith(f"1 job is ahead of it, first {job.id} (in stage train, 33%")
     worker.stop()
     running.join(PATIENCE)
@@ -433,7 +506,7 @@ def test_a_worker_makes_itself_known_until_it_stops(place: Place) -> None:
 
 def test_runs_are_their_owners_and_logs_stay_within_bounds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults 11 and 25: what a pipeline writes may quote reviews, and is as long as it likes."""
-    monkeypatch.setattr("training.jobs.child.LOG_BYTES", 50_000)
+    monkeypatch.setattr("training.jobs.pipeline_process.LOG_BYTES", 50_000)
     place.runs.mkdir(mode=0o755)
     job = place.submit()
     before = os.umask(0)
@@ -456,7 +529,7 @@ def test_run_waits_out_trouble_with_the_job_store(place: Place, capsys: pytest.C
             assert time.monotonic() < until
             time.sleep(0.05)
     job = place.submit()
-    assert place.wait(job, lambda each: each.state.final).state == "succeeded"
+    assert place.wait(job, lambda seen: seen.state.final).state == "succeeded"
     worker.stop()
     running.join(PATIENCE)
     assert not running.is_alive()

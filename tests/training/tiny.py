@@ -21,8 +21,8 @@ from contracts.tokens import ReviewEncoder
 from training.data.labelled import LabelledReviews
 from training.data.splits import SPLIT_SCHEMA
 from training.data.tokens import TokenRows
+from training.running.fingerprint import file_sha256
 from training.running.folder import FACTS
-from training.running.stage import file_sha256
 from training.stages.prepare import Config
 
 EPOCHS = 10

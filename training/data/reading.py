@@ -108,7 +108,7 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     """A plain or gzip file's lines without their "\\n". Raises DataError for a gzip file that is cut or damaged."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    # Spark goes by the name, so the name must be right.
+    # Spark looks at the name alone to know a gzip file, so the name must be right.
     if packed and path.suffix != ".gz":
         raise DataError(f"{path.name} is a gzip file: its name must end in .gz")
     if not packed and path.suffix == ".gz":

@@ -56,8 +56,8 @@ def flag_duplicates(mapped: DataFrame) -> DataFrame:
     from pyspark.sql import functions as f
 
     bad = f.size("reasons") > 0
-    # Bad rows have no key, and must not all meet in one task for that: they keep to where they come from. Nor is one of
-    # them ever the row that makes a good one a duplicate.
+    # Bad rows have no id and no text. With one key for all of them one task would get them all, so each is spread by
+    # its line and where it lies; and a key that no good row has keeps it from making one a duplicate.
     mapped = mapped.withColumn("apart", f.when(bad, f.xxhash64("line", f.spark_partition_id())))
 
     def flag(rows: DataFrame, key: str, order: str, reason: str) -> DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -55,6 +55,11 @@ class TokenRows:
     def lengths(self) -> Ints:
         """Tokens of each row."""
         return np.diff(self.offsets)
+
+    def chunks(self, size: int = 64) -> Iterator[Ints]:
+        """The numbers of all rows, so many at a time, from the shortest rows on."""
+        order = np.argsort(self.lengths, kind="stable")
+        return (order[start : start + size] for start in range(0, len(order), size))
 
     def batch(self, rows: Ints, multiple: int = 8, pad_to: int = 0) -> tuple[Ints32, Ints32]:
         """(input_ids, token_type_ids), both (len(rows), seq) padded with 0.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from contracts.errors import LeaseLost, StarsError
-from contracts.jobs.job import LOG_TAIL, Job, JobState
-from contracts.jobs.store import JobStore
-from training.jobs.child import Event
+from contracts.jobs.event import EventKind, NewEvent, log_line, metrics_measured, progress_made, stage_began
+from contracts.jobs.job import Job, JobState
+from contracts.jobs.leases import JobLeases
+from training.jobs.pipeline_process import PipelineLine
+
+UNSENT_LIMIT = 1000
+"""Events that are kept for a job store that is silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +32,40 @@ class Times:
 DEFAULT_TIMES = Times()
 
 
-@dataclass(slots=True)
-class Told:
-    """What a pipeline has said so far. `lines` are those that the job store does not have yet."""
+class PipelineReport:
+    """What a job's pipeline has said so far. `unsent` are the events that the job store does not have yet."""
 
-    stage: str | None = None
-    progress: float | None = None
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_TAIL))
-    done: Event | None = None
-    error: str | None = None
+    def __init__(self) -> None:
+        self.stage: str | None = None
+        self.unsent: list[NewEvent] = []
+        self.done: PipelineLine | None = None
+        self.error: str | None = None
 
-    def take(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if event.event == "stage":
-                self.stage = event.stage
-                self.lines.append(f"stage {event.stage}")
-            elif event.event == "progress":
-                self.progress = event.progress
-            elif event.event == "log":
-                self.lines.append(event.message)
-            elif event.event == "done":
-                self.done = event
-            elif event.event == "error":
-                self.error = event.message
+    def take(self, lines: Iterable[PipelineLine]) -> None:
+        for line in lines:
+            if line.event == "stage" and line.stage:
+                self.stage = line.stage
+                self._add(stage_began(line.stage))
+            elif line.event == "progress" and line.progress is not None:
+                self._add(progress_made(line.progress, line.message, self.stage))
+            elif line.event == "metric" and isinstance(line.values, dict):
+                self._add(metrics_measured(line.values, line.step, self.stage))
+            elif line.event == "log":
+                self._add(log_line(line.message, self.stage))
+            elif line.event == "done":
+                self.done = line
+            elif line.event == "error":
+                self.error = line.message
+
+    def _add(self, event: NewEvent) -> None:
+        progress = EventKind.PROGRESS
+        if self.unsent and event.kind is progress and self.unsent[-1].kind is progress:
+            self.unsent.pop()  # between two heartbeats the last word is enough
+        self.unsent.append(event)
+        if len(self.unsent) > UNSENT_LIMIT:
+            # The oldest is given up, but not a stage: there are few of them.
+            kinds = [kept.kind for kept in self.unsent]
+            del self.unsent[next((i for i, kind in enumerate(kinds) if kind is not EventKind.STAGE), 0)]
 
 
 class Cancelled(Exception):
@@ -63,11 +77,11 @@ class StoreSilent(Exception):
 
 
 class Lease:
-    """A job that is ours for as long as we renew it in time, and what its pipeline has told."""
+    """A job that is ours for as long as we renew it in time, and what its pipeline reports."""
 
-    def __init__(self, jobs: JobStore, job: Job, worker: str, times: Times) -> None:
+    def __init__(self, jobs: JobLeases, job: Job, worker: str, times: Times) -> None:
         self.job = job
-        self.told = Told()
+        self.report = PipelineReport()
         self._jobs = jobs
         self._worker = worker
         self._times = times
@@ -84,28 +98,25 @@ class Lease:
 
         Raises Cancelled, LeaseLost when the job is gone, StoreSilent while there is still time to stop the pipeline.
         """
-        since = time.monotonic() - self._renewed
-        if since < self._times.heartbeat and self.told.stage == self._stage:
+        now = time.monotonic()
+        if now - self._renewed < self._times.heartbeat and self.report.stage == self._stage:
             return
-        told, now = self.told, time.monotonic()
         try:
-            cancel = self._jobs.heartbeat(
-                self.job.id, self._worker, self._times.lease, told.stage, told.progress, list(told.lines)
-            )
+            cancel = self._jobs.heartbeat(self.job.id, self._worker, self._times.lease, self.report.unsent)
         except LeaseLost:
             raise
         except StarsError as error:
             if self.left < 2 * self._times.stop:
                 raise StoreSilent(f"the lease could not be renewed in time: {error}") from error
             return
-        self._renewed, self._stage = now, told.stage
-        told.lines.clear()
+        self._renewed, self._stage = now, self.report.stage
+        self.report.unsent.clear()
         if cancel:
             raise Cancelled
 
     def end(self, state: JobState, error: str | None = None) -> None:
         """Write down how the job ended, trying again while the job is ours. Raises what the last try did."""
-        done = self.told.done if state is JobState.SUCCEEDED else None
+        done = self.report.done if state is JobState.SUCCEEDED else None
         while True:
             try:
                 self._jobs.finish(
@@ -115,8 +126,7 @@ class Lease:
                     release=done.version if done else None,
                     facts=done.facts if done else None,
                     error=error,
-                    stage=self.told.stage,
-                    log_lines=list(self.told.lines),
+                    events=self.report.unsent,
                 )
                 return
             except LeaseLost:

@@ -23,19 +23,19 @@ from types import FrameType
 import structlog
 from pydantic import ValidationError
 
-from contracts.errors import JobError, LeaseLost, StarsError
+from contracts.errors import JobError, LeaseLost, NewerDatabase, StarsError
 from contracts.jobs.data import data_roots, locate
 from contracts.jobs.job import KINDS, Job, JobState
+from contracts.jobs.leases import JobLeases
 from contracts.jobs.retrain import Retrain
-from contracts.jobs.store import JobStore
 from contracts.release.default_store import default_store
 from contracts.release.published import MODEL_NAME
 from contracts.settings import Home
 from contracts.store.urls import open_store
-from contracts.validation import explain
-from training.jobs.child import Child, RunLock, end_orphans, orphans
+from contracts.validation import what_is_wrong
 from training.jobs.lease import DEFAULT_TIMES, Cancelled, Lease, StoreSilent, Times
-from training.pipeline.runner import tidy
+from training.jobs.pipeline_process import PipelineProcess, RunLock, end_orphans, orphans
+from training.pipeline.plan import tidy
 
 PIPELINE = (sys.executable, "-m", "training.pipeline")
 TICK_SECONDS = 0.2
@@ -54,7 +54,7 @@ class Worker:
     def __init__(
         self,
         store_url: str,
-        jobs: JobStore,
+        jobs: JobLeases,
         runs: Path,
         *,
         roots: Iterable[Path],
@@ -79,15 +79,20 @@ class Worker:
         self._stopping = True
 
     def run(self) -> None:
-        """Take jobs until `stop` is called. Trouble with the job store is logged and waited out."""
+        """Take jobs until `stop` is called. Trouble with the job store is logged and waited out.
+
+        Raises NewerDatabase when this worker is too old for the job store: waiting does not help.
+        """
         self._log.info("worker started", runs=str(self._runs))
         while not self._stopping:
             try:
-                found = self.run_one()
+                busy = self.run_one()
+            except NewerDatabase:
+                raise
             except StarsError as error:
                 self._log.error("trouble with the job store", error=str(error))
-                found = False
-            if not found:
+                busy = False
+            if not busy:
                 self._pause()
         with suppress(StarsError):
             self._settle()
@@ -102,8 +107,8 @@ class Worker:
     def run_one(self) -> bool:
         """Take a job and see it to its end; False when there is none.
 
-        Raises JobError when the job store fails. How a job ended is then written down before the next one is taken,
-        unless another worker has it by that time.
+        Raises DatabaseError when the job store fails. How a job ended is then written down before the next one is
+        taken, unless another worker has it by that time.
         """
         self._settle()
         self._announce()
@@ -127,10 +132,10 @@ class Worker:
         except StarsError as error:
             self._end(lease, JobState.FAILED, str(error))
         else:
-            if lease.told.done:
+            if lease.report.done:
                 self._end(lease, JobState.SUCCEEDED)
             else:
-                self._end(lease, JobState.FAILED, lease.told.error or _last_words(code, self._file(job, "log")))
+                self._end(lease, JobState.FAILED, lease.report.error or _last_words(code, self._file(job, "log")))
         return True
 
     def _announce(self) -> None:
@@ -141,7 +146,7 @@ class Worker:
             self._announced = now
 
     def _settle(self) -> None:
-        """Write down what the job store did not take when it was time. Raises JobError while it is still silent."""
+        """Write down what the job store did not take when it was time. Raises DatabaseError while it is silent."""
         owed, self._owed = self._owed, None
         if owed is not None:
             owed()
@@ -178,21 +183,21 @@ class Worker:
         lock = RunLock(self._file(lease.job, "lock"))
         try:
             self._wait_for(lock, lease)
-            child = Child(lease.job.id, command, lock, self._file(lease.job, "log"))
+            pipeline = PipelineProcess(lease.job.id, command, lock, self._file(lease.job, "log"))
         finally:
             lock.close()
         try:
-            while child.exit_code is None:
-                lease.told.take(child.said())
+            while pipeline.exit_code is None:
+                lease.report.take(pipeline.lines())
                 self._tick(lease)
-            child.sweep()
+            pipeline.sweep()
         except BaseException:
-            child.stop(self._times.stop)
-            lease.told.take(child.said())
-            if lease.told.done is None:
+            pipeline.stop(self._times.stop)
+            lease.report.take(pipeline.lines())
+            if lease.report.done is None:
                 raise
-        lease.told.take(child.said())
-        return child.exit_code or 0
+        lease.report.take(pipeline.lines())
+        return pipeline.exit_code or 0
 
     def _tick(self, lease: Lease) -> None:
         if self._stopping:
@@ -202,25 +207,25 @@ class Worker:
 
     def _wait_for(self, lock: RunLock, lease: Lease) -> None:
         """Get the lock. What a dead worker's pipeline left behind is ended first: this worker owns the job now."""
-        asked = None
+        asked_at = None
         while (left := orphans(lease.job.id)) or not lock.acquire():
-            if asked is None:
-                asked = time.monotonic()
+            if asked_at is None:
+                asked_at = time.monotonic()
                 self._log.warning("ending the pipeline of a dead worker", job=lease.job.id, processes=len(left))
                 end_orphans(left, force=False)
-            elif time.monotonic() > asked + self._times.stop:
+            elif time.monotonic() > asked_at + self._times.stop:
                 end_orphans(left, force=True)
             self._tick(lease)
 
     def _arguments(self, job: Job) -> list[str]:
-        """The pipeline's flags. What was asked for is checked again: files move, and links are bent."""
+        """The pipeline's flags. The request is checked again: files move, and links are bent."""
         try:
-            asked = Retrain.model_validate(job.config)
+            request = Retrain.model_validate(job.config)
         except ValidationError as error:
-            raise JobError(explain(error, Retrain, "the job's configuration")) from error
-        arguments = [f"--data={locate(name, self._roots)}" for name in asked.data]
-        arguments += [f"--preset={asked.preset}", "--work", str(self._runs / job.id), *self._flags]
-        for stage, settings in asked.changed.items():
+            raise JobError(what_is_wrong(error, Retrain, "the job's configuration")) from error
+        arguments = [f"--data={locate(name, self._roots)}" for name in request.data]
+        arguments += [f"--preset={request.preset}", "--work", str(self._runs / job.id), *self._flags]
+        for stage, settings in request.changed.items():
             arguments += [f"--set={stage}.{name}={json.dumps(value)}" for name, value in settings.items()]
         return arguments
 
@@ -251,7 +256,7 @@ def serve(store: str | None = None, home: Path | None = None) -> int:
     published.check_writable()
     worker = Worker(
         published.url,
-        JobStore(place.job_store_url()),
+        JobLeases(place.job_store_url()),
         place.runs,
         roots=data_roots(place),
         name=os.environ.get("STARS_NAME") or MODEL_NAME,

@@ -94,7 +94,7 @@ class _Family:
         gaps = self.at(error)
         off = self.sign * gaps / self.share
         accuracy = np.clip(self.confidence - off, 0, 1)
-        # Of a bin's rows: whether each is right, and how many there are.
+        # What varies from sample to sample: which of a bin's rows are right, and how many rows fall into it.
         variance = self.share / self.total * (accuracy * (1 - accuracy) + (1 - self.share) * off**2)
         shown = np.abs(gaps + self.noise * np.sqrt(variance)).sum(axis=1)
         return float((shown <= self.observed).mean())

@@ -96,17 +96,12 @@ def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
     return calibration_error(_bins(truth, probabilities))[0]
 
 
-def negative_log_likelihood(truth: Ints, probabilities: Floats) -> float:
-    """Mean of -log of the probability that the true star got."""
-    return float(_log_losses(truth, probabilities).mean())
-
-
 def measure(truth: Ints, probabilities: Floats) -> dict[str, Interval]:
     """Every metric with its 95 % interval: accuracy, mae, within_one, macro_f1, qwk, ece, nll."""
     measured = _measure_confusion(confusion(truth, predicted_stars(probabilities)), FROM_CONFUSION)
     value, low, high = calibration_error(_bins(truth, probabilities))
     measured["ece"] = {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6)}
-    losses = _log_losses(truth, probabilities)
+    losses = log_losses(truth, probabilities)
     rng = np.random.default_rng(SEED)
     draws = np.array([losses[rng.integers(len(truth), size=len(truth))].mean() for _ in range(RESAMPLES)])
     measured["nll"] = _interval(float(losses.mean()), draws)
@@ -166,6 +161,7 @@ def _bins(truth: Ints, probabilities: Floats) -> Bins:
     return Bins.of(probabilities.max(axis=1), predicted_stars(probabilities) == truth)
 
 
-def _log_losses(truth: Ints, probabilities: Floats) -> Floats:
+def log_losses(truth: Ints, probabilities: Floats) -> Floats:
+    """-log of the probability that each row's true star got (n,): large where that was 0, never infinite."""
     hit = probabilities[np.arange(len(truth)), truth - 1]
     return np.asarray(-np.log(np.maximum(hit, np.finfo(np.float64).tiny)), dtype=np.float64)

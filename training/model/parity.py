@@ -60,6 +60,6 @@ def tensorflow_logits(model: BertClassifier, reviews: TokenRows) -> Floats:
     shortest_first = np.argsort(reviews.lengths, kind="stable")
     for start in range(0, len(reviews), BATCH_SIZE):
         rows = shortest_first[start : start + BATCH_SIZE]
-        # XLA compiles for each new shape, so there should be few. Other padding than PyTorch's tests the masks as well.
+        # Few widths, because XLA compiles for each; and wider ones than PyTorch gets, so that masks are compared too.
         logits[rows] = np.asarray(model(reviews.batch(rows, multiple=32), training=False))
     return logits

@@ -19,6 +19,3 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         rising = (step + 1.0) / max(self.warmup, 1)
         falling = (self.total - step) / max(self.total - self.warmup, 1)
         return self.peak * ops.clip(ops.minimum(rising, falling), 0.0, 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"peak": self.peak, "warmup": self.warmup, "total": self.total}

@@ -12,7 +12,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from contracts.installation import ROOT
-from training.running.stage import file_sha256
+from training.running.fingerprint import file_sha256
 
 DISTRIBUTION = "review-stars"
 

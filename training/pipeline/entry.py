@@ -7,28 +7,30 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError, StarsError
 from contracts.stages import StageConfig
+from training.running.configuration import load_config
+from training.running.execution import execute
 from training.running.folder import FACTS
 from training.running.interrupt import AGAIN, INTERRUPTED, interruptible
 from training.running.reporting import PlainLines, StageReporter
-from training.running.stage import Stage, execute, load_config
+from training.running.stage import Stage
 from training.tracking.curves import Curves
 
 
-def main(stage: Stage) -> int:
-    """`python -m training <stage>`. Returns the exit code; inside SageMaker a failure is also written down there."""
+def main(stage: Stage, arguments: Sequence[str]) -> int:
+    """Run a stage; returns the exit code. Inside SageMaker no arguments are read, and a failure is written down."""
     sagemaker = "SM_MODEL_DIR" in os.environ
     try:
         with interruptible(PlainLines().log):
             if sagemaker:
                 _main_sagemaker(stage)
             else:
-                _main_flags(stage)
+                _main_flags(stage, arguments)
     except StarsError as error:
         if sagemaker:
             _write_failure(str(error))
@@ -44,15 +46,16 @@ def main(stage: Stage) -> int:
     return 0
 
 
-def _main_flags(stage: Stage) -> None:
-    parser = argparse.ArgumentParser(prog=f"python -m training {stage.NAME}", description=stage.__doc__)
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="an input of the stage")
+def _main_flags(stage: Stage, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m training {stage.name}", description=stage.run.__doc__)
+    names = ", ".join((*stage.needs, *stage.reads))
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help=f"NAME is one of {names}")
     parser.add_argument("--output", required=True, type=Path, help="folder for what the stage makes")
     parser.add_argument("--config", type=Path, help="YAML file with settings")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     inputs = {k: Path(v) for k, v in (_pair(text, "--input") for text in args.input)}
-    config = load_config(stage.Config, stage.NAME, args.config, dict(_pair(text, "--set") for text in args.set))
+    config = load_config(stage.config, stage.name, args.config, dict(_pair(text, "--set") for text in args.set))
     _execute(stage, config, inputs, args.output)
 
 
@@ -66,7 +69,7 @@ def _main_sagemaker(stage: Stage) -> None:
     inputs = {k.removeprefix(prefix).lower(): Path(v) for k, v in os.environ.items() if k.startswith(prefix)}
     outputs = Path(os.environ["SM_MODEL_DIR"])
     # Spot training keeps checkpoints in the output folder too: SageMaker syncs it when it is the checkpoint path.
-    facts = _execute(stage, load_config(stage.Config, stage.NAME, None, flags), inputs, outputs)
+    facts = _execute(stage, load_config(stage.config, stage.name, None, flags), inputs, outputs)
     data = os.environ.get("SM_OUTPUT_DATA_DIR")
     if data is not None:
         Path(data).mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,7 @@ def _main_sagemaker(stage: Stage) -> None:
 
 def _execute(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], outputs: Path) -> dict[str, Any]:
     with Curves(config, outputs) as curves:
-        return execute(stage, config, inputs, outputs, StageReporter(stage.NAME, [PlainLines(), curves]))
+        return execute(stage, config, inputs, outputs, StageReporter(stage.name, [PlainLines(), curves]))
 
 
 def _write_failure(reason: str) -> None:

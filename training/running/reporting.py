@@ -91,7 +91,7 @@ class PlainLines(Listener):
 
 
 class JsonLines(Listener):
-    """One JSON object a line. The worker reads them: its side of the contract is training/jobs/child.py."""
+    """One JSON object a line. The worker reads them: its side of the contract is training/jobs/pipeline_process.py."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

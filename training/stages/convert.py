@@ -21,23 +21,11 @@ from training.data.tokens import TokenRows
 from training.model.hard_texts import hard_texts
 from training.model.parity import Parity, tensorflow_logits
 from training.model.reference import ReferenceModel
-from training.running import stage
+from training.running.fingerprint import file_sha256
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "convert"
 Config = ConvertConfig
-SOURCES = (
-    "training/stages/convert.py",
-    "training/data/tokens.py",
-    "training/model/bert.py",
-    "training/model/bert_config.py",
-    "training/model/fused.py",
-    "training/model/hard_texts.py",
-    "training/model/parity.py",
-    "training/model/reference.py",
-    "contracts/review.py",
-    "contracts/tokens.py",
-)
 
 
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
@@ -62,5 +50,15 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     parity.check(config.tolerance)
     report.progress(1.0, f"PyTorch agrees on all {len(hard)}: logits differ by {parity.relative:.1e} of the largest")
     return {f"parity_{name}": value for name, value in asdict(parity).items()} | {
-        "weights_sha256": stage.file_sha256(outputs / "model.safetensors")
+        "weights_sha256": file_sha256(outputs / "model.safetensors")
     }
+
+
+STAGE = Stage(
+    name="convert",
+    config=Config,
+    run=run,
+    needs=("prepare", "train"),
+    share=0.05,
+    spent=("model.safetensors",),
+)

@@ -25,24 +25,9 @@ from training.judge.report import markdown
 from training.judge.verdict import check_floor, decide
 from training.model.reference import TEST_LOGITS, Progress, ReferenceModel
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "evaluate"
 Config = EvaluateConfig
-SOURCES = (
-    "training/stages/evaluate.py",
-    "training/judge/metrics.py",
-    "training/judge/calibration.py",
-    "training/judge/calibration_error.py",
-    "training/judge/baseline.py",
-    "training/judge/judgement.py",
-    "training/judge/release.py",
-    "training/judge/verdict.py",
-    "training/data/labelled.py",
-    "training/data/tokens.py",
-    "training/model/reference.py",
-    "training/judge/report.py",
-    "contracts/tokens.py",
-)
 
 
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
@@ -99,3 +84,13 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
 def _part(report: Reporter, start: float, reviews: LabelledReviews) -> Progress:
     """Progress through 0.35 of the stage, from `start` on."""
     return lambda done: report.progress(start + 0.35 * done, f"judging {len(reviews):,} reviews")
+
+
+STAGE = Stage(
+    name="evaluate",
+    config=Config,
+    run=run,
+    needs=("prepare", "convert"),
+    share=0.10,
+    summary=("metrics", "verdict", "reason"),
+)

@@ -19,23 +19,9 @@ from contracts.store.protocol import ObjectStore
 from contracts.store.urls import open_store
 from training.package.build import build
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "export"
 Config = ExportConfig
-SOURCES = (
-    "training/stages/export.py",
-    "training/package/build.py",
-    "training/package/cards.py",
-    "training/package/golden.py",
-    "training/package/identity.py",
-    "training/package/rounding.py",
-    "training/judge/report.py",
-    "training/data/tokens.py",
-    "training/model/reference.py",
-    "contracts/release/manifest.py",
-    "contracts/release/release.py",
-    "contracts/tokens.py",
-)
 PUBLISHER = "export"
 
 
@@ -57,7 +43,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     alone = set(versions(store, manifest.name)) <= {manifest.version}
     publish(store, folder, manifest)
     channels.move_as_last(store, manifest.name, channels.CANDIDATE, manifest.version, PUBLISHER)
-    # Where there were others, one of them may be serving.
+    # In a store with other releases one of them may be in service, so this one has to be promoted by somebody.
     first = alone and _becomes_production(store, manifest)
     if first:
         report.log(f"{config.store} had no production release: {manifest.version} is it now")
@@ -86,3 +72,14 @@ def _becomes_production(store: ObjectStore, manifest: Manifest) -> bool:
         channels.move(store, manifest.name, channels.PRODUCTION, manifest.version, PUBLISHER, None)
         return True
     return False
+
+
+STAGE = Stage(
+    name="export",
+    config=Config,
+    run=run,
+    needs=("prepare", "train", "convert", "evaluate"),
+    share=0.05,
+    spent=("release",),
+    still_holds=is_published,
+)

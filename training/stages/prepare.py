@@ -12,24 +12,15 @@ from contracts.errors import GateError
 from contracts.stages import PrepareConfig
 from training.data.reading import find_files, inspect
 from training.data.spark import spark_session
+from training.data.splits import SPLITS
 from training.data.splitting import map_lines, write_splits
+from training.judge.report import counted
 from training.model import base_model
-from training.running import stage
+from training.running.fingerprint import file_sha256
 from training.running.reporting import Reporter
+from training.running.stage import Stage
 
-NAME = "prepare"
 Config = PrepareConfig
-SOURCES = (
-    "training/stages/prepare.py",
-    "training/data/reading.py",
-    "training/data/labelled.py",
-    "training/data/rows.py",
-    "training/data/splits.py",
-    "training/data/splitting.py",
-    "contracts/isolation.py",
-    "contracts/review.py",
-    "contracts/tokens.py",
-)
 BASE_MODEL = "base_model"
 
 
@@ -68,5 +59,35 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         "sources": [{"file": f.path.name, "sha256": f.sha256, "rows": f.lines} for f in files],
         "dataset_sha256": hashlib.sha256("".join(sorted(f.sha256 for f in files)).encode()).hexdigest(),
         BASE_MODEL: identity,
-        "tokenizer_sha256": stage.file_sha256(tokenizer),
+        "tokenizer_sha256": file_sha256(tokenizer),
     }
+
+
+def rows_used(prepared: Mapping[str, Any], quarantine: Path) -> list[str]:
+    """What became of the rows: how many were read, put in quarantine and why, and left out by balancing."""
+    splits, config = prepared["splits"], prepared["config"]
+    good, used = (sum(split[what] for split in splits.values()) for what in ("available", "rows"))
+    bad = prepared["quarantined"]
+    why = f" ({counted(prepared['reasons'])}): see {quarantine}" if bad else ""
+    lines = [f"{prepared['rows_in']:,} rows read, {bad:,} of them in quarantine{why}"]
+    if config["limit"] is not None:
+        lines.append(f"{used:,} of {good:,} good rows used: prepare.limit is {config['limit']:,}")
+    elif used < good:
+        lines.append(
+            f"{used:,} of {good:,} good rows used after balancing the stars; "
+            f"--set prepare.max_ratio={2 * config['max_ratio']:g} uses more of the train split"
+        )
+    return lines
+
+
+STAGE = Stage(
+    name="prepare",
+    config=Config,
+    run=run,
+    reads=("data", BASE_MODEL),
+    share=0.10,
+    spent=SPLITS,
+    summary=("rows_in", "quarantined"),
+    named_inputs=named_inputs,
+    remarks=lambda facts, outputs: rows_used(facts, outputs / "quarantine"),
+)

@@ -1,4 +1,4 @@
-"""One pipeline as a child process: what it says, how it is stopped, and the lock that keeps it the only one."""
+"""One job's pipeline as a process: what it says, how it is stopped, and the lock that keeps it the only one."""
 
 from __future__ import annotations
 
@@ -31,15 +31,23 @@ MARK = "STARS_JOB"
 """In the environment of a pipeline and of all that it starts: the job's id, by which orphans are known."""
 
 
-class Event(BaseModel):
-    """One JSON line of a pipeline: stage, progress, log, done or error, with the fields that belong to it."""
+class PipelineLine(BaseModel):
+    """One JSON line of a pipeline. `event` is stage, progress, metric, log, done or error; the other fields are those
+    that belong to it."""
 
     event: str
     stage: str | None = None
     progress: float | None = None
     message: str = ""
+    values: Any = None
+    step: Any = None
     version: str | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, line: bytes) -> PipelineLine:
+        """What is not a number becomes null: a job's facts are strict JSON. Raises ValueError or RecursionError."""
+        return cls.model_validate(json.loads(line, parse_constant=lambda _: None))
 
 
 class RunLock:
@@ -74,18 +82,18 @@ class RunLock:
 
 def orphans(job_id: str) -> list[psutil.Process]:
     """What is left of a job's earlier pipelines on this machine, Spark's and other grandchildren too."""
-    found = []
+    marked = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == job_id:
-                found.append(process)
-    return found
+                marked.append(process)
+    return marked
 
 
-def end_orphans(found: Sequence[psutil.Process], force: bool) -> None:
+def end_orphans(processes: Sequence[psutil.Process], force: bool) -> None:
     """Ask the pipelines among them to end; what has no pipeline any more, or all by `force`, is killed."""
-    leaders = [process for process in found if _leads(process)]
-    for process in found if force or not leaders else leaders:
+    leaders = [process for process in processes if _leads(process)]
+    for process in processes if force or not leaders else leaders:
         with suppress(psutil.Error):
             process.kill() if force or not leaders else process.terminate()
 
@@ -97,12 +105,12 @@ def _leads(process: psutil.Process) -> bool:
         return False
 
 
-class Child:
+class PipelineProcess:
     """A job's running pipeline, in a process group of its own. Raises MachineError when it cannot be started."""
 
     def __init__(self, job_id: str, command: Sequence[str], lock: RunLock, log: Path) -> None:
         self._log = log
-        self._said: SimpleQueue[Event] = SimpleQueue()
+        self._lines: SimpleQueue[PipelineLine] = SimpleQueue()
         bind_to_parent = die_with_parent()
 
         def prepare() -> None:
@@ -133,12 +141,12 @@ class Child:
         """None while it runs, negative when a signal ended it."""
         return self._process.poll()
 
-    def said(self) -> Iterator[Event]:
+    def lines(self) -> Iterator[PipelineLine]:
         """What it has said since the last call. Its log is kept within bounds meanwhile."""
         rotate(self._log, LOG_BYTES)
         with suppress(Empty):
             while True:
-                yield self._said.get_nowait()
+                yield self._lines.get_nowait()
 
     def stop(self, seconds: float) -> None:
         """Ask it to end and keep what it has; after `seconds` end it, and all that it started, by force.
@@ -160,7 +168,6 @@ class Child:
         with stdout, open_log(self._log) as log:
             while line := stdout.readline(LINE_BYTES):
                 try:
-                    # What is not a number becomes null: a job's facts are strict JSON.
-                    self._said.put(Event.model_validate(json.loads(line, parse_constant=lambda _: None)))
+                    self._lines.put(PipelineLine.read(line))
                 except (ValueError, RecursionError):
                     log.write(line)  # a library's own words

@@ -1,0 +1,74 @@
+"""The whole pipeline on this machine. Unchanged stages are skipped, one that was cut off goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from contracts.errors import ConfigError
+from contracts.stages import StageConfig
+from contracts.store.urls import open_store
+from training.pipeline.plan import plan
+from training.pipeline.request import Run, configurations
+from training.running.execution import execute
+from training.running.folder import check_folder
+from training.running.reporting import Listener, StageReporter
+from training.running.stage import Stage
+from training.tracking.curves import Curves
+
+
+def run(request: Run, listener: Listener) -> dict[str, dict[str, Any]]:
+    """Run every stage that is not done. Returns the facts of each, by name.
+
+    Raises ConfigError before any work when a setting of any stage is wrong, when a stage's folder holds what it did not
+    make, when the store cannot be used, or when another run uses the work folder; StoreError when the store cannot be
+    written.
+    """
+    stages = plan()
+    configs = configurations(request, {name: stage.config for name, stage in stages.items()})
+    for name in stages:
+        check_folder(request.work / name, name)
+    open_store(request.store).check_writable()
+    try:
+        request.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{request.work} cannot be made ({error.strerror}): choose another --work") from error
+    lock = FileLock(request.work / ".pipeline.lock")
+    try:
+        with lock.acquire(timeout=0):
+            return _run(request, stages, configs, listener)
+    except Timeout:
+        raise ConfigError(f"another pipeline works in {request.work}: wait for it, or choose another --work") from None
+
+
+def _run(
+    request: Run, stages: Mapping[str, Stage], configs: Mapping[str, StageConfig], listener: Listener
+) -> dict[str, dict[str, Any]]:
+    facts: dict[str, dict[str, Any]] = {}
+    whole = sum(stage.share for stage in stages.values())
+    before = 0.0
+    for name, stage in stages.items():
+        listener.stage(name)
+        outputs, share = request.work / name, stage.share / whole
+        with Curves(configs[name], outputs) as curves:
+            report = StageReporter(name, [listener, curves], before, share)
+            facts[name] = execute(stage, configs[name], _inputs(stage, request), outputs, report)
+        report.progress(1.0, f"{name} done")
+        before += share
+    return facts
+
+
+def _inputs(stage: Stage, request: Run) -> dict[str, Path]:
+    inputs = {need: request.work / need for need in stage.needs}
+    if "data" in stage.reads:
+        inputs |= {f"data{i}": path for i, path in enumerate(request.data)}
+    return inputs
+
+
+def summary(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a job keeps of a run: what its stages declare as their summary, and how long each took."""
+    kept = {fact: facts[name][fact] for name, stage in plan().items() for fact in stage.summary if fact in facts[name]}
+    return kept | {"seconds": {name: part["seconds"] for name, part in facts.items()}}
