@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import make_secrets
 import pytest
@@ -33,9 +35,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, figure: Figure) -> Iterator[Stack]:
+def stack(figure: Figure) -> Iterator[Stack]:
     """`docker compose up --build --wait`, as anybody would type it but for secrets, ports and a name of its own."""
-    folder = tmp_path_factory.mktemp("compose")
+    # Not one of pytest's own, which other runs clear away: a container that is started again mounts its secrets anew.
+    folder = Path(tempfile.mkdtemp(prefix="stars-compose-"))
     make_secrets.main(folder)
     assert shutil.which("docker"), "install Docker with Compose first: docs/images.md"
     settings = {
@@ -61,4 +64,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory, figure: Figure) -> Iterator[
     finally:
         stack.compose("--profile", "*", "down", "-v", "--remove-orphans", "-t", "20", timeout=180)
         stack.forget_images()
-        shutil.rmtree(folder / make_secrets.FOLDER, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

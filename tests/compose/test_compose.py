@@ -144,7 +144,7 @@ def test_a_killed_process_comes_back(stack: Stack, figure: Figure, service: str)
     """kill -9 under load: no wrong answer, errors only as documented, and the job that runs is done in the end."""
     job = stack.retrain(f"killed-{service}", seed=2) if service in {"worker", "store", "database"} else None
     if job:
-        stack.wait_job(job, 120, "running")
+        until(lambda: stack.job(job).get("stage") == "train", 240, "the job trains")
     with load(stack.url("STARS_BALANCER_PORT"), right) as told:
         started = time.monotonic()
         stack.kill(service)
