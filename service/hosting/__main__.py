@@ -63,7 +63,7 @@ def stop_with(torchserve: subprocess.Popen[bytes], server: Server) -> None:
 
 
 def main(folder: Path = MODEL) -> int:
-    """Serve until SIGTERM (exit code 0), or until TorchServe ends by itself (1). Raises StarsError before that."""
+    """Serve until SIGTERM, or until TorchServe ends by itself (exit code 1). Raises StarsError before that."""
     home, ports = Home.default().create(), free_ports()
     store = FileStore(home.store)
     settings = load_settings(
