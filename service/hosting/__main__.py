@@ -29,7 +29,6 @@ from service.settings import Settings, load_settings
 
 MODEL = Path("/opt/ml/model")
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
-STOP_SECONDS = 5
 
 
 def as_store(folder: Path, store: FileStore) -> str:
@@ -82,13 +81,9 @@ def main(folder: Path = MODEL) -> int:
     Thread(target=stop_with, args=(torchserve, server), daemon=True).start()
     try:
         server.run()
-        return 0 if torchserve.poll() is None else 1
     finally:
         torchserve.terminate()
-        try:
-            torchserve.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            torchserve.kill()
+    return 1
 
 
 if __name__ == "__main__":
