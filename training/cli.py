@@ -31,10 +31,10 @@ class TerminalBar(Listener):
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.fields[stage]:>8}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn())
         self.bar = Progress(*columns, TextColumn("{task.description}"), console=console)
-        self.task = self.bar.add_task("", total=1.0, stage="")
+        self.task = self.bar.add_task("", total=1.0, stage="", visible=False)  # a run may be refused before it begins
 
     def stage(self, stage: str) -> None:
-        self.bar.update(self.task, stage=stage, description="")
+        self.bar.update(self.task, stage=stage, description="", visible=True)
 
     def progress(self, stage: str, overall: float, message: str) -> None:
         self.bar.update(self.task, stage=stage, completed=overall, description=escape(message))

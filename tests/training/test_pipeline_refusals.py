@@ -27,6 +27,7 @@ def test_a_store_that_cannot_take_the_release(store: str, told: str, tmp_path: P
     assert result.returncode == 1 and not (tmp_path / "work").exists()
     [sentence] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert told in result.stderr and "Traceback" not in result.stderr and sentence
+    assert "0%" not in result.stderr, "no bar for a run that does not begin"
 
 
 def test_a_worker_refuses_it_too(tmp_path: Path) -> None:
