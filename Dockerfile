@@ -192,6 +192,6 @@ WORKDIR /data
 USER 10001:10001
 EXPOSE 9090
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
-    CMD ["promtool", "check", "healthy"]
+    CMD ["python", "-I", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:9090/-/healthy', timeout=4)"]
 CMD ["prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data", \
      "--storage.tsdb.retention.time=15d"]
