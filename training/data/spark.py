@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import warnings
@@ -75,7 +76,7 @@ def spark_session(name: str, scratch: Path, log: Path, memory: str = "2g") -> It
         finally:
             _stop(session)
     except (PySparkException, Py4JError, ConnectionError) as error:
-        raise MachineError(f"Spark failed{_cause(error)}: its log is {log}") from error
+        raise MachineError(f"Spark failed{_killed(java) or _cause(error)}: its log is {log}") from error
     finally:
         if java is not None:
             _end_java(java)
@@ -113,6 +114,15 @@ def _end_java(gateway: Any) -> None:
         gateway.proc.stdin.close()
         gateway.proc.wait()
     gateway.close()
+
+
+def _killed(gateway: Any) -> str:
+    """The same where somebody has killed Java, which leaves no word of its own."""
+    try:
+        code = gateway.proc.wait(1) if gateway is not None and gateway.proc is not None else None
+    except subprocess.TimeoutExpired:
+        return ""
+    return ", it was killed, most likely for want of memory" if code in {-signal.SIGKILL, 128 + signal.SIGKILL} else ""
 
 
 def _cause(error: Exception) -> str:
