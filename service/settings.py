@@ -27,7 +27,7 @@ from contracts.limits import BODY_LIMIT, QUEUED_REQUESTS, REVIEWS_LIMIT, TEXT_LI
 from contracts.model_folder import WorkerSettings
 from contracts.release.default_store import default_store
 from contracts.release.published import MODEL_NAME
-from contracts.settings import Home
+from contracts.settings import Home, read_jobs_url
 from contracts.store.protocol import ObjectStore
 from contracts.store.urls import open_store
 from contracts.validation import findings
@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     """Folders that a retraining job may read data from, separated like PATH."""
     jobs_url: str | None = None
     """SQLAlchemy URL of the job store. Default: SQLite in <home>."""
+    jobs_url_file: Path | None = None
+    """A file with that URL, for one that has a password in it."""
     ready_seconds: Annotated[float, Field(ge=0)] = 5.0
     """How long an answer of /readyz is kept before the golden prediction runs again."""
     load_seconds: Annotated[float, Field(gt=0)] = 120.0
@@ -178,7 +180,10 @@ class Settings(BaseSettings):
 
     @property
     def job_store_url(self) -> str:
-        return self.jobs_url or self.paths.jobs_url
+        """Raises ConfigError where a file is to say it and cannot be read."""
+        if self.jobs_url:
+            return self.jobs_url
+        return read_jobs_url(self.jobs_url_file) if self.jobs_url_file else self.paths.jobs_url
 
     def read_admin_key(self) -> str | None:
         """The admin key, from the environment or from its file; None when neither is set. Raises ConfigError."""

@@ -36,11 +36,12 @@ def default_store(home: Home) -> ObjectStore:
         return open_store(chosen)
     store = FileStore(home.create().store)
     with suppress(NotFound):
-        _add_bundled(bundled_store(), store)
+        add_bundled(bundled_store(), store)
     return store
 
 
-def _add_bundled(bundled: FileStore, store: ObjectStore) -> None:
+def add_bundled(bundled: FileStore, store: ObjectStore) -> None:
+    """Put the bundled release into a store, and into production there unless somebody has promoted another."""
     version = channels.read(bundled, MODEL_NAME, channels.PRODUCTION)[0].version
     if version not in versions(store):
         with TemporaryDirectory(prefix="stars-") as folder, suppress(Conflict):  # one with another key was faster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from email.message import Message
 from typing import Any
 
@@ -23,14 +24,26 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
 
     Raises UnsupportedMedia, BodyTooLarge, BodyTooSlow, MalformedBody, or ClientLeft.
     """
-    _check_media(request)
+    return parse_json((await read_body(request, limits, ("application/json",)))[1])
+
+
+async def read_body(request: Request, limits: Limits, kinds: Sequence[str]) -> tuple[str, bytes]:
+    """The body as it came, and which of the media types it is.
+
+    Raises UnsupportedMedia, BodyTooLarge, BodyTooSlow, or ClientLeft.
+    """
+    kind = _media(request, kinds)
     try:
         async with asyncio.timeout(limits.deadline_seconds):
-            raw = await _read(request, limits.body_bytes)
+            return kind, await _read(request, limits.body_bytes)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {limits.deadline_seconds:g} s: send it again") from None
     except ClientDisconnect:
         raise ClientLeft from None
+
+
+def parse_json(raw: bytes) -> dict[str, Any]:
+    """A JSON object. Raises MalformedBody, which never quotes it."""
     try:
         # Strict where Python's json is not: no NaN, no lone surrogates, no bytes that are not UTF-8, bounded nesting.
         parsed = from_json(raw, allow_inf_nan=False, cache_strings="keys")
@@ -57,15 +70,17 @@ def json_body(*models: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def _check_media(request: Request) -> None:
+def _media(request: Request, kinds: Sequence[str]) -> str:
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
     kind = header.get_content_type() if request.headers.get("content-type") else "nothing"
     charset = str(header.get_param("charset") or "utf-8").lower()
-    if kind != "application/json" or charset not in {"utf-8", "utf8"}:
-        raise UnsupportedMedia("the body must be JSON in UTF-8: send content-type: application/json")
+    if kind not in kinds or charset not in {"utf-8", "utf8"}:
+        what = "JSON in UTF-8" if len(kinds) == 1 else "one of these in UTF-8"
+        raise UnsupportedMedia(f"the body must be {what}: send content-type: {', '.join(kinds)}")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("the body must not be compressed: leave out content-encoding")
+    return kind
 
 
 async def _read(request: Request, limit: int) -> bytes:

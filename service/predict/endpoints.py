@@ -43,7 +43,11 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 )
 async def predict(request: Request, predictor: Annotated[Predictor, needed(Predictor)]) -> Response:
     """Send one review and get its answer, or up to 64 under `reviews` and get an answer or an error for each."""
-    body = await read_json(request, predictor.limits)
+    return await answer_json(request, await read_json(request, predictor.limits), predictor)
+
+
+async def answer_json(request: Request, body: dict[str, Any], predictor: Predictor) -> Response:
+    """The answer to a body of /predict, whichever address it came to."""
     is_batch = "reviews" in body
     reviews = parse_batch(body, predictor.limits) if is_batch else [parse_review(body, predictor.limits)]
     refuse_if_none_left(reviews)
