@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Proxy:
-    """What happens to each new connection: so many bytes of answers pass, so many in a second."""
+    """What happens to each new connection: so many bytes of answers pass, so many a second either way."""
 
     endpoint: str
     cuts: list[int] = field(default_factory=list)
@@ -41,19 +41,17 @@ def proxied(endpoint: str) -> Iterator[Proxy]:
                     cut = proxy.cuts.pop(0) if proxy.cuts else None
                     server = socket.create_connection((target.hostname, target.port))
                     threading.Thread(target=_copy, args=(proxy, client, server), daemon=True).start()
-                    threading.Thread(target=_copy, args=(proxy, server, client, True, cut), daemon=True).start()
+                    threading.Thread(target=_copy, args=(proxy, server, client, cut), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
         yield proxy
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def _copy(
-    proxy: Proxy, source: socket.socket, target: socket.socket, answers: bool = False, limit: int | None = None
-) -> None:
+def _copy(proxy: Proxy, source: socket.socket, target: socket.socket, limit: int | None = None) -> None:
     with suppress(OSError):
         while (data := source.recv(4096)) and not proxy.down:
-            if answers and proxy.rate is not None:
+            if proxy.rate is not None:
                 time.sleep(len(data) / proxy.rate)
             target.sendall(data if limit is None else data[:limit])
             if limit is not None:

@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.parametrize(
     ("store", "told"),
     [
-        ("s3://bucket/x", "s3:// stores are not supported yet"),
+        ("s3://Stars/x", "names no bucket"),
         ("file", "is not a folder"),
         ("file/store", "file/store"),
     ],
