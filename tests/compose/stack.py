@@ -102,13 +102,18 @@ class Stack:
     def inside(self, service: str, *command: str, check: bool = True) -> str:
         return self.compose("--profile", "*", "exec", "-T", service, *command, check=check)
 
-    def kill(self, service: str) -> None:
-        """kill -9 on this machine, so that the restart policy acts as after a crash."""
-        os.kill(self.container(service)["State"]["Pid"], signal.SIGKILL)
+    def kill(self, service: str) -> int:
+        """kill -9 on this machine, so that the restart policy acts as after a crash; returns whom."""
+        pid: int = self.container(service)["State"]["Pid"]
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
-    def is_healthy(self, service: str) -> bool:
+    def is_healthy(self, service: str, killed: int = 0) -> bool:
+        """Whether it runs and is well, and is not the process that was killed, of which Docker hears a moment later."""
         state = self.container(service)["State"]
-        return bool(state["Running"]) and state.get("Health", {}).get("Status", "healthy") == "healthy"
+        if not state["Running"] or state["Pid"] in {0, killed}:
+            return False
+        return bool(state.get("Health", {}).get("Status", "healthy") == "healthy")
 
     def url(self, port: str = "STARS_PORT") -> str:
         return f"http://127.0.0.1:{self.settings[port]}"

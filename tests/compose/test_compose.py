@@ -179,8 +179,8 @@ def _kill(stack: Stack, figure: Figure, service: str) -> None:
     """kill -9 under load, until it is well again: no wrong answer, and errors only as documented."""
     with load(stack.url("STARS_BALANCER_PORT"), right) as told:
         started = time.monotonic()
-        stack.kill(service)
-        until(lambda: stack.is_healthy(service), RECOVERS, f"{service} is healthy again")
+        killed = stack.kill(service)
+        until(lambda: stack.is_healthy(service, killed), RECOVERS, f"{service} is healthy again")
         if service in {"gateway", "torchserve"}:
 
             def answers() -> bool:
