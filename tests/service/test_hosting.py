@@ -40,7 +40,7 @@ def model() -> Path:
 
 
 @pytest.mark.slow
-def test_a_container_of_sagemakers(model: Path, tmp_path: Path) -> None:
+def test_a_container_of_sagemakers(model: Path, tmp_path: Path, short_path: Path) -> None:
     """The whole program, with a TorchServe of its own: every format gives the answers of /predict."""
     code = "import sys, pathlib; from service.hosting.__main__ import main; sys.exit(main(pathlib.Path(sys.argv[1])))"
     with socket.socket() as probe:
@@ -49,7 +49,7 @@ def test_a_container_of_sagemakers(model: Path, tmp_path: Path) -> None:
     log = (tmp_path / "log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(model)],
-        env=os.environ | {"STARS_HOME": str(tmp_path / "home"), hosting.PORT_VARIABLE: str(port)},
+        env=os.environ | {"STARS_HOME": str(short_path), hosting.PORT_VARIABLE: str(port)},
         stdout=log,
         stderr=subprocess.STDOUT,
     )

@@ -42,7 +42,7 @@ def test_its_words_go_to_the_log_and_its_failure_is_a_sentence(
 @pytest.mark.slow
 def test_java_that_dies_is_a_sentence_too(tmp_path: Path) -> None:
     log = tmp_path / "spark.log"
-    said = pytest.raises(MachineError, match=r"Spark failed: its log is .*spark\.log")
+    said = pytest.raises(MachineError, match=r"Spark failed, it was killed, .*: its log is .*spark\.log")
     with said, spark_session("test", tmp_path / "scratch", log) as spark:
         gateway = SparkContext._gateway
         assert gateway is not None
