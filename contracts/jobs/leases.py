@@ -8,19 +8,18 @@ need theirs within a few seconds of each other.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
-from contracts.database.database import Database
 from contracts.errors import LeaseLost
 from contracts.jobs.event import EventKind, NewEvent, state_changed
 from contracts.jobs.job import ERROR_LIMIT, KINDS, MAX_ATTEMPTS, Job, JobState
 from contracts.jobs.rows import read_job, record
-from contracts.jobs.schema import JOBS, SCHEMA, WORKERS
+from contracts.jobs.schema import JOBS, WORKERS
+from contracts.jobs.tables import JobDatabase
 
 FORGOTTEN_SECONDS = 3600.0
 """After so long without a word from it a worker's row is deleted."""
@@ -28,20 +27,8 @@ FORGOTTEN_SECONDS = 3600.0
 _J = JOBS.c
 
 
-class JobLeases:
-    """The jobs behind a database URL, for those who do them.
-
-    Safe to share between threads. Raises ConfigError for a URL that cannot be used. The database is asked when it is
-    first needed; every method raises DatabaseError when it fails and MachineError when its disk is full.
-    """
-
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._database = Database(url, SCHEMA)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._database.close()
+class JobLeases(JobDatabase):
+    """The jobs for those who do them."""
 
     def announce(self, worker: str, kinds: Collection[str] = KINDS) -> None:
         """Let it be known that a worker waits for jobs of these kinds. To be said again within ALIVE_SECONDS."""

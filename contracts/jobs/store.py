@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from contracts.database.database import Database, Duplicate
+from contracts.database.database import Duplicate
 from contracts.errors import DatabaseError, JobConflict, JobError, JobNotFound
 from contracts.jobs.event import JobEvent, state_changed
 from contracts.jobs.job import Job, JobState
 from contracts.jobs.queue import Queue, QueuedJob, WorkerSeen
 from contracts.jobs.rows import read_events, read_job, read_jobs, record
-from contracts.jobs.schema import JOBS, SCHEMA, WORKERS
+from contracts.jobs.schema import JOBS, WORKERS
+from contracts.jobs.tables import JobDatabase
 
 ALIVE_SECONDS = 30.0
 """A worker that has not been seen for so long is not counted on."""
@@ -29,20 +29,8 @@ ALIVE_SECONDS = 30.0
 _J = JOBS.c
 
 
-class JobStore:
-    """The jobs behind a database URL, for those who want something done.
-
-    Safe to share between threads. Raises ConfigError for a URL that cannot be used. The database is asked when it is
-    first needed; every method raises DatabaseError when it fails and MachineError when its disk is full.
-    """
-
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._database = Database(url, SCHEMA)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._database.close()
+class JobStore(JobDatabase):
+    """The jobs for those who want something done."""
 
     def submit(self, kind: str, config: Mapping[str, Any], idempotency_key: str) -> tuple[Job, bool]:
         """Queue a job; (job, True) for a new one, (job, False) for the one that this key has queued before.

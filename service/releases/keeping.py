@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class Keeper:
-    """Serves go on whatever happens to the store or to a successor, until the model server has the release no more."""
+    """Keeps a release in service, whatever becomes of the store or a successor, while the model server has it."""
 
     def __init__(
         self, backend: Backend, store: ObjectStore, name: str, loader: Loader, changes: Changes, in_service: InService
