@@ -1,0 +1,64 @@
+"""The data set that ingest writes and everything after it reads: typed reviews in Parquet, quarantine beside them.
+
+    <folder>/reviews/product_category=<category>/<source>-<n>.parquet     rows of REVIEW_SCHEMA, zstd
+    <folder>/quarantine/<source>-<n>.parquet                              rows of QUARANTINE_SCHEMA
+    <folder>/facts.json                                                   counts, sources, provenance: the data card
+
+The columns are contract 1's (contracts/review.py), typed as the Athena table types them, and where each row came from.
+Of them `star_rating`, `review_body`, `review_id`, `product_category`, `source` and `row` are never null.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from contracts.errors import DataError
+
+REVIEWS = "reviews"
+QUARANTINE = "quarantine"
+PARTITION = "product_category"
+UNKNOWN_CATEGORY = "unknown"
+"""The partition of reviews whose source says no category. The model sees none."""
+
+REVIEW_SCHEMA = pa.schema(
+    [
+        ("marketplace", pa.string()),
+        ("customer_id", pa.string()),
+        pa.field("review_id", pa.string(), nullable=False),  # made of the text where the source has none
+        ("product_id", pa.string()),
+        ("product_parent", pa.string()),
+        ("product_title", pa.string()),
+        pa.field("star_rating", pa.int8(), nullable=False),  # 1 to 5
+        ("helpful_votes", pa.int32()),
+        ("total_votes", pa.int32()),
+        ("vine", pa.string()),  # Y or N
+        ("verified_purchase", pa.string()),  # Y or N
+        ("review_headline", pa.string()),
+        pa.field("review_body", pa.string(), nullable=False),  # as the source has it: contracts/review.py cleans
+        ("review_date", pa.date32()),
+        pa.field("source", pa.string(), nullable=False),  # the file's name
+        pa.field("row", pa.int64(), nullable=False),  # 1 is the first record after the header
+        pa.field(PARTITION, pa.string(), nullable=False),  # in the folder's name, not in the files
+    ]
+)
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("line", pa.binary(), nullable=False),  # the record as it lay in the source
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
+
+def open_reviews(folder: Path) -> ds.Dataset:
+    """The reviews of a data set, in whatever pieces. Raises DataError where there is none."""
+    reviews = folder / REVIEWS
+    if not reviews.is_dir():
+        raise DataError(f"{folder} is no data set: make one with stars data fetch SOURCE --to {folder}")
+    partitioning = ds.partitioning(pa.schema([REVIEW_SCHEMA.field(PARTITION)]), flavor="hive")
+    return ds.dataset(reviews, schema=REVIEW_SCHEMA, partitioning=partitioning, format="parquet")
