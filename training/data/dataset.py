@@ -10,6 +10,7 @@ Of them `star_rating`, `review_body`, `review_id`, `product_category`, `source` 
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -62,3 +63,13 @@ def open_reviews(folder: Path) -> ds.Dataset:
         raise DataError(f"{folder} is no data set: make one with stars data fetch SOURCE --to {folder}")
     partitioning = ds.partitioning(pa.schema([REVIEW_SCHEMA.field(PARTITION)]), flavor="hive")
     return ds.dataset(reviews, schema=REVIEW_SCHEMA, partitioning=partitioning, format="parquet")
+
+
+def count_stars(folder: Path) -> dict[str, Counter[int]]:
+    """How many reviews have each star, by category. Raises DataError where there is no data set."""
+    counts: dict[str, Counter[int]] = {}
+    for batch in open_reviews(folder).to_batches(columns=[PARTITION, "star_rating"]):
+        pairs = zip(batch[PARTITION].to_pylist(), batch["star_rating"].to_pylist(), strict=True)
+        for (category, star), count in Counter(pairs).items():
+            counts.setdefault(category, Counter())[star] += count
+    return dict(sorted(counts.items()))
