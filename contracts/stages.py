@@ -6,9 +6,10 @@ sentence when it is asked for, not an hour later on another machine.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from contracts.release import channels
 from contracts.release.published import MODEL_NAME
@@ -16,6 +17,17 @@ from contracts.tokens import TOKEN_LIMIT, Truncation
 
 BATCH_SIZE = 32
 """Reviews that PyTorch judges at once."""
+
+_HOST = r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
+_MASTER = re.compile(
+    rf"local(\[(\*|[1-9]\d{{0,3}})(,[1-9]\d?)?\])?|spark://{_HOST}(,{_HOST})*|yarn|k8s://(https?://)?{_HOST}(/[\w./-]*)?"
+)
+
+
+def _checked_master(url: str) -> str:
+    if not _MASTER.fullmatch(url):
+        raise ValueError("must be local[*], local[4], spark://HOST:PORT, yarn or k8s://https://HOST:PORT")
+    return url
 
 
 class StageConfig(BaseModel):
@@ -33,7 +45,40 @@ class TrackedConfig(StageConfig):
     tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
 
 
-class PrepareConfig(StageConfig):
+Memory = Annotated[str, Field(pattern=r"^[1-9]\d{0,5}[mg]$")]
+"""512m, 2g."""
+
+
+class SparkConfig(StageConfig):
+    """Base of the settings of a stage that runs on Spark: where the work is done, for which nothing is run anew.
+
+    STARS_SPARK_MASTER and its like set them for all such stages. What else a cluster asks for stands where Spark looks
+    for it, in spark-defaults.conf in the folder $SPARK_CONF_DIR.
+    """
+
+    master: Annotated[str, AfterValidator(_checked_master)] = Field(
+        default="local[*]",
+        exclude=True,
+        description="local[*], local[4], spark://HOST:PORT, yarn or k8s://https://HOST:PORT",
+    )
+    driver_memory: Memory = Field(default="2g", exclude=True, description="of the Java of this process")
+    executor_memory: Memory = Field(default="2g", exclude=True, description="of the Java of each executor on a cluster")
+    executor_python: str = Field(
+        default="", exclude=True, description="the Python of a cluster's machines; empty is the path that this one has"
+    )
+    driver_host: str = Field(
+        default="", exclude=True, description="address at which executors reach this machine; empty finds it"
+    )
+    wait_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        exclude=True,
+        description="how long a cluster may take to give an executor",
+    )
+
+
+class PrepareConfig(SparkConfig):
     """How reviews become training data."""
 
     base_model: str = Field(

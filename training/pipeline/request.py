@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.errors import ConfigError
 from contracts.installation import ROOT
-from contracts.stages import StageConfig
+from contracts.stages import SparkConfig, StageConfig
 from training.running.configuration import load_config, read_yaml
 
 PRESETS = ROOT / "training" / "presets"
@@ -17,7 +17,10 @@ PRESETS = ROOT / "training" / "presets"
 
 @dataclass(frozen=True)
 class Run:
-    """What a pipeline is asked to do. `overrides` are flags such as {"train": {"epochs": 2}}."""
+    """What a pipeline is asked to do. `overrides` are flags such as {"train": {"epochs": 2}}.
+
+    `master` is the Spark master of every stage that runs on Spark; None leaves it to the settings.
+    """
 
     data: tuple[Path, ...]
     preset: str
@@ -26,8 +29,7 @@ class Run:
     name: str = "review-stars"
     config_file: Path | None = None
     overrides: Mapping[str, Mapping[str, Any]] | None = None
-    patience: float = 0.0
-    """Seconds that a store which is away is waited for, each time."""
+    master: str | None = None
 
 
 def presets() -> list[str]:
@@ -55,7 +57,8 @@ def configurations(request: Run, kinds: Mapping[str, type[StageConfig]]) -> dict
         for layer in layers:
             values |= layer.get(stage, {})
         values |= {name: value for name, value in shared.items() if name in kind.model_fields}
-        configs[stage] = load_config(kind, stage, defaults=values, flags=overrides.get(stage))
+        flags: dict[str, Any] = {"master": request.master} if request.master and issubclass(kind, SparkConfig) else {}
+        configs[stage] = load_config(kind, stage, defaults=values, flags=flags | dict(overrides.get(stage, {})))
     return configs
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.errors import GateError
 from contracts.stages import PrepareConfig
+from training.data.cluster import check_shared
 from training.data.reading import find_files, inspect
 from training.data.spark import spark_session
 from training.data.splits import SPLITS
@@ -45,7 +46,8 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     shutil.copyfile(base / "tokenizer.json", tokenizer)
     scratch = outputs / ".spark"
     try:
-        with spark_session("prepare", scratch, outputs / "spark.log") as spark:
+        with spark_session("prepare", scratch, outputs / "spark.log", config) as spark:
+            check_shared(spark, outputs)
             text = spark.read.text([str(file.path) for file in files], lineSep="\n")
             mapped = map_lines(text, lines, tokenizer, config)
             headers = [header for file in files for header in file.headers]
