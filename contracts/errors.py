@@ -8,7 +8,8 @@ StarsError
 ├── GateError          a stage finished, but its result is not good enough to go on (parity, accuracy, golden)
 ├── StoreError         the release store failed
 │   ├── NotFound       no object under this key
-│   └── Conflict       a conditional write lost: the object exists, or changed since it was read
+│   ├── Conflict       a conditional write lost: the object exists, or changed since it was read
+│   └── StoreAway      the store does not answer, or not in time: what was asked may be asked again later
 ├── ReleaseError       a release that is incomplete, damaged or unsafe; `problems` lists each thing that is wrong
 ├── DatabaseError      the database does not answer, or its file was replaced meanwhile
 │   └── NewerDatabase  its tables are those of a newer version of this program
@@ -68,6 +69,10 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """A conditional write lost: the object exists already, or changed since it was read."""
+
+
+class StoreAway(StoreError):
+    """The store does not answer, or not in time: what was asked may be asked again later."""
 
 
 class ReleaseError(StarsError):

@@ -24,7 +24,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from contracts.errors import ConfigError, NotFound, StoreError
+from contracts.errors import ConfigError, NotFound, StoreAway, StoreError
 
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 20.0
@@ -75,7 +75,8 @@ def new_client() -> Any:
 class Operation:
     """What is done on the store for one call of ours, in one thread: `with Operation(…):`.
 
-    It ends in time, whatever the server does, and every failure is a StoreError that says what to do.
+    It ends in time, whatever the server does, and every failure is a StoreError that says what to do: a StoreAway
+    where waiting may help.
     """
 
     def __init__(self, client: Any, bucket: str, url: str, what: str) -> None:
@@ -91,9 +92,9 @@ class Operation:
         self._until += size / SLOWEST
 
     def check(self) -> None:
-        """Raises StoreError when the operation's time is over."""
+        """Raises StoreAway when the operation's time is over."""
         if time.monotonic() > self._until:
-            raise StoreError(
+            raise StoreAway(
                 f"{self._url} is too slow: {self._what} was given up. Look at the network and at {self._endpoint}, "
                 "then run it again"
             )
@@ -107,7 +108,7 @@ class Operation:
         if isinstance(error, ClientError):
             self._explain_answer(error)
         if isinstance(error, BotoCoreError):
-            raise StoreError(self._why_no_answer(error)) from error
+            raise self._explained(error) from error
 
     def _explain_answer(self, error: ClientError) -> NoReturn:
         code, where = error_code(error), f"{self._url} at {self._endpoint}"
@@ -131,28 +132,32 @@ class Operation:
         elif code in {"PreconditionFailed", "412"}:
             said = f"{self._what} in {self._url} was changed while it was read: run it again"
         elif status >= 500 or code == "SlowDown":
-            said = f"{where} fails over {error.operation_name} of {self._what} ({code}): try again in a while"
+            raise StoreAway(
+                f"{where} fails over {error.operation_name} of {self._what} ({code}): try again in a while"
+            ) from error
         else:
             message = error.response.get("Error", {}).get("Message")
             said = f"{where} refuses {error.operation_name} of {self._what}: {code}, {message}"
         raise StoreError(said) from error
 
-    def _why_no_answer(self, error: BotoCoreError) -> str:
+    def _explained(self, error: BotoCoreError) -> StoreError:
         if isinstance(error, _NO_KEY):
-            return (
+            return StoreError(
                 f"there are no credentials for {self._url} ({error}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                 "or AWS_PROFILE"
             )
         if isinstance(error, SSLError):
-            return f"{self._endpoint} is not trusted: {error}. Name its certificate authority with AWS_CA_BUNDLE"
+            return StoreError(
+                f"{self._endpoint} is not trusted: {error}. Name its certificate authority with AWS_CA_BUNDLE"
+            )
         if isinstance(error, FlexibleChecksumError):
-            return f"{self._what} from {self._url} arrives damaged, again and again: {error}"
+            return StoreError(f"{self._what} from {self._url} arrives damaged, again and again: {error}")
         if isinstance(error, _NO_ANSWER):
-            return (
+            return StoreAway(
                 f"{self._url} cannot be reached at {self._endpoint}, or breaks off over {self._what}: is it running, "
                 f"and is AWS_ENDPOINT_URL right? ({type(error).__name__})"
             )
-        return f"{self._url}: {error}"
+        return StoreError(f"{self._url}: {error}")
 
 
 _running: ContextVar[Operation | None] = ContextVar("operation", default=None)

@@ -211,7 +211,6 @@ def test_no_job_is_lost_to_a_killed_process(stack: Stack, figure: Figure) -> Non
         _kill(stack, figure, service)
         if service == "worker":
             until(lambda: stack.job(job).get("attempts") == 2, 300, "another worker has the job")
-            time.sleep(30)  # its pipeline asks for the store before it goes on, and would fail without
     done = stack.wait_job(job, 900, "succeeded")
     figure("  the job that trained meanwhile", f"succeeded, attempt {done['attempts']}")
     assert [each["id"] for each in stack.admin("GET", "/admin/jobs").json()["jobs"]].count(job) == 1

@@ -29,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", action="append")
     parser.add_argument("--set", action="append", default=[])
-    for flag in ("preset", "store", "work", "name", "events"):
+    for flag in ("preset", "store", "work", "name", "events", "patience"):
         parser.add_argument(f"--{flag}")
     asked = parser.parse_args(sys.argv[2:])
     work = Path(asked.work)

@@ -146,6 +146,7 @@ def test_a_job_from_its_queue_to_its_release(place: Place) -> None:
         "work": str(place.runs / job.id),
         "name": "review-stars",
         "events": "-",
+        "patience": "600",
         "set": ["train.epochs=2.0", "train.learning_rate=0.0001", "evaluate.beat_baseline=false"],
     }
     assert worker.run_one() is False

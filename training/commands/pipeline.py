@@ -53,7 +53,7 @@ def run_stages(
         url = (open_store(store) if store else default_store(Home.default())).url
         listener = TerminalBar(console)
         with listener.bar:
-            facts = run(Run(tuple(data), preset, url, work, name, config, overrides, master), listener)
+            facts = run(Run(tuple(data), preset, url, work, name, config, overrides, master=master), listener)
     table = Table("stage", "seconds", "artifacts")
     for stage in plan():
         table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))

@@ -39,6 +39,8 @@ from training.pipeline.plan import tidy
 
 PIPELINE = (sys.executable, "-m", "training.pipeline")
 TICK_SECONDS = 0.2
+STORE_PATIENCE = 600.0
+"""Seconds that a job waits for a store that is away: as it begins, goes on, or is to publish what it has trained."""
 
 
 class Stopping(Exception):
@@ -63,7 +65,7 @@ class Worker:
         times: Times = DEFAULT_TIMES,
     ) -> None:
         self.id = f"{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._flags = ("--store", store_url, "--name", name, "--events", "-")
+        self._flags = ("--store", store_url, "--name", name, "--events", "-", f"--patience={STORE_PATIENCE:.0f}")
         self._jobs = jobs
         self._runs = runs
         self._roots = tuple(roots)

@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--name", default="review-stars", help="name of the release")
     parser.add_argument("--config", type=Path, help="YAML file with settings by stage")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="one setting")
+    parser.add_argument("--patience", type=float, default=0, metavar="SECONDS", help="wait for a store that is away")
     parser.add_argument("--master", help="Spark master of the stages that run on Spark")
     parser.add_argument("--events", choices=["-"], help="write JSON events to standard output")
     args = parser.parse_args()
@@ -43,6 +44,7 @@ def main() -> int:
                 name=args.name,
                 config_file=args.config,
                 overrides=parse_overrides(args.set),
+                patience=args.patience,
                 master=args.master,
             )
             facts = run(request, listener)

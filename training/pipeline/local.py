@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 from contracts.errors import ConfigError
 from contracts.stages import StageConfig
 from contracts.store.urls import open_store
+from training.pipeline.patience import patiently
 from training.pipeline.plan import plan
 from training.pipeline.request import Run, configurations
 from training.running.execution import execute
@@ -25,13 +27,14 @@ def run(request: Run, listener: Listener) -> dict[str, dict[str, Any]]:
 
     Raises ConfigError before any work when a setting of any stage is wrong, when a stage's folder holds what it did not
     make, when the store cannot be used, or when another run uses the work folder; StoreError when the store cannot be
-    written.
+    written, or is away for longer than the request's patience.
     """
     stages = plan()
     configs = configurations(request, {name: stage.config for name, stage in stages.items()})
     for name in stages:
         check_folder(request.work / name, name)
-    open_store(request.store).check_writable()
+    store, first = open_store(request.store), next(iter(stages))
+    patiently(store.check_writable, request.patience, lambda words: listener.progress(first, 0.0, words))
     try:
         request.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,7 +58,8 @@ def _run(
         outputs, share = request.work / name, stage.share / whole
         with Curves(configs[name], outputs) as curves:
             report = StageReporter(name, [listener, curves], before, share)
-            facts[name] = execute(stage, configs[name], _inputs(stage, request), outputs, report)
+            work = partial(execute, stage, configs[name], _inputs(stage, request), outputs, report)
+            facts[name] = patiently(work, request.patience, partial(report.progress, 0.0))
         report.progress(1.0, f"{name} done")
         before += share
     return facts

@@ -29,6 +29,8 @@ class Run:
     name: str = "review-stars"
     config_file: Path | None = None
     overrides: Mapping[str, Mapping[str, Any]] | None = None
+    patience: float = 0.0
+    """Seconds that a store which is away is waited for, each time."""
     master: str | None = None
 
 
