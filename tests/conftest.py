@@ -132,6 +132,21 @@ def write_release(folder: Path, version: str = "tiny-1", seed: int = 0, model_ty
     return Release.open(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What programs leave where temporary files go ends with the run: TensorFlow's code, SeaweedFS's logs.
+
+    Its name is short: Unix sockets lie there too.
+    """
+    tmp_path_factory.getbasetemp()  # pytest's own folder stays, as failed tests are looked at afterwards
+    kept = tempfile.TemporaryDirectory(prefix="st-", ignore_cleanup_errors=True)
+    with kept as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder).chmod(0o711)  # PostgreSQL runs as another user where the tests are root
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
+
+
 @pytest.fixture(scope="session")
 def build_release(tmp_path_factory: pytest.TempPathFactory) -> BuildRelease:
     """`build_release(version="tiny-2", seed=2, model_type="distilbert")`: a new release folder of its own."""
@@ -286,7 +301,8 @@ class S3:
         }
 
 
-def start_s3(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+@contextmanager
+def running_s3(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """SeaweedFS on free loopback ports, with authentication and a key to encrypt with; its endpoint."""
     actions = {
         "owner": ["Admin"],
@@ -311,7 +327,14 @@ def start_s3(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     with (folder / "log").open("wb") as log:
         environment = os.environ | {"WEED_S3_SSE_KEY": "a key for tests"}
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    return process, f"http://127.0.0.1:{chosen['s3.port']}"
+    try:
+        yield process, f"http://127.0.0.1:{chosen['s3.port']}"
+    finally:
+        process.kill()
+        process.wait()
+        for socket_file in Path("/tmp").glob("seaweedfs-*.sock"):  # noqa: S108  # it asks nobody where they may lie
+            if socket_file.stem.endswith(tuple(f"-{port}" for port in chosen.values())):
+                socket_file.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -321,8 +344,7 @@ def s3_server() -> Iterator[S3]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     folder = Path(tempfile.mkdtemp(prefix="s3-"))
-    process, endpoint = start_s3(folder)
-    try:
+    with running_s3(folder) as (process, endpoint):
         client = Session("owner", "owner-secret", region_name="us-east-1").client("s3", endpoint_url=endpoint)
         deadline = time.monotonic() + 90
         while True:
@@ -335,10 +357,6 @@ def s3_server() -> Iterator[S3]:
                     pytest.fail(f"SeaweedFS did not start:\n{(folder / 'log').read_text(errors='replace')[-4000:]}")
                 time.sleep(0.2)
         yield S3(endpoint)
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
