@@ -95,6 +95,10 @@ class PrepareConfig(SparkConfig):
     category_dropout: float = Field(
         0.1, ge=0, lt=1, description="share of train rows without their category, as clients may send none"
     )
+    near_duplicates: bool = Field(True, description="keep reviews that are all but copies of each other in one split")
+    likeness: float = Field(
+        0.6, ge=0.5, le=1, description="share of three-word sequences from which on two reviews are near-duplicates"
+    )
     limit: int | None = Field(None, gt=0, le=10**9, description="about so many rows, chosen by hash; for a quick try")
 
 

@@ -112,6 +112,38 @@ def test_the_result_does_not_depend_on_how_the_work_is_cut(tmp_path: Path, prepa
         assert once == again
 
 
+def test_near_duplicates_go_to_one_split_and_nothing_else_moves(tmp_path: Path, prepared: Path) -> None:
+    header, *lines = EXAMPLES.read_bytes().rstrip(b"\n").split(b"\n")
+    originals = [line.split(b"\t") for line in lines if parse_line(line.decode(errors="replace"))[0]]
+    long = [cells for cells in originals if len(cells[13].split()) > 25][:40]
+    copies = [
+        b"\t".join([*cells[:2], b"COPY-" + cells[2], *cells[3:13], cells[13] + b" Edited.", *cells[14:]])
+        for cells in long
+    ]
+    (tmp_path / "a.tsv").write_bytes(b"\n".join([header, *lines, *copies]) + b"\n")
+    where: dict[bool, dict[str, str]] = {}
+    for near in (True, False):
+        outputs = tmp_path / str(near)
+        config = prepare.Config(near_duplicates=near, balance_evaluation=False, max_ratio=1000)
+        execute(prepare.STAGE, config, {"data": tmp_path / "a.tsv"}, outputs, Recorder())
+        where[near] = {id: split for split in SPLITS for id in read_split(outputs, split)["review_id"].to_pylist()}
+    on, off = where[True], where[False]
+    copied = {cells[2].decode() for cells in long} & off.keys()
+    apart = {each for each in copied if off[each] != off[f"COPY-{each}"]}
+    assert len(copied) > 30 and apart
+    assert all(on[each] == on[f"COPY-{each}"] for each in copied)
+    assert {each for each in on if on[each] != off[each]} <= apart | {f"COPY-{each}" for each in apart}
+    assert read_facts(tmp_path / "True")["near_duplicates"] == {
+        "groups": len(copied),
+        "rows": 2 * len(copied),
+        "largest": 2,
+        "pairs_on_two_sides": len(apart),
+        "rows_moved": len(apart),
+    }
+    assert "near_duplicates" not in read_facts(tmp_path / "False")
+    assert read_facts(prepared)["near_duplicates"]["rows_moved"] == 0
+
+
 def test_bad_rows_do_not_all_meet_in_one_task(tmp_path: Path) -> None:
     """Fault 20: they have no id and no text, and the same line may be bad a million times."""
     config = prepare.Config(base_model="minilm")

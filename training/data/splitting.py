@@ -15,6 +15,7 @@ from contracts.errors import DataError
 from contracts.review import STARS
 from contracts.stages import PrepareConfig
 from contracts.tokens import ReviewEncoder
+from training.data.neighbours import keep_together
 from training.data.reading import HEADER_LINE, is_header
 from training.data.rows import MAPPED_SCHEMA, prepare_lines
 from training.data.splits import SPLIT_SCHEMA, SPLITS
@@ -84,6 +85,11 @@ def write_splits(
     quarantined, reasons = _write_quarantine(rows.filter(bad), headers, outputs / "quarantine")
     report.progress(0.7, f"{quarantined:,} rows to the quarantine")
     kept = rows.filter(~bad)
+    facts: dict[str, Any] = {}
+    if config.near_duplicates:
+        kept, near = keep_together(kept, config.likeness)
+        facts["near_duplicates"] = near
+        report.progress(0.75, f"{near['rows']:,} near-duplicates in {near['groups']:,} groups")
     available = {
         (row["split"], row["star_rating"]): row["count"]
         for row in kept.groupBy("split", "star_rating").count().collect()
@@ -101,8 +107,8 @@ def write_splits(
         of_split = kept.filter(f.col("split") == split)
         stars = _write_split(of_split, split, most_of_a_star(split, counts, config), outputs)
         splits[split] = {"rows": sum(stars.values()), "stars": stars, "available": sum(counts.values())}
-        report.progress(0.75 + 0.08 * (at + 1), f"{split}: {splits[split]['rows']:,} rows")
-    facts = {"quarantined": quarantined, "reasons": reasons, "splits": splits}
+        report.progress(0.8 + 0.06 * (at + 1), f"{split}: {splits[split]['rows']:,} rows")
+    facts |= {"quarantined": quarantined, "reasons": reasons, "splits": splits}
     return sum(available.values()) + quarantined, facts
 
 

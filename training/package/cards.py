@@ -110,6 +110,7 @@ def data_card(prepare: Facts, terms: str) -> str:
         "another hash. "
         f"In the train split a star has at most {config['max_ratio']:g} times the rarest star's rows"
         + ("; validation and test hold equally many of each." if config["balance_evaluation"] else "."),
+        *_near_duplicates(prepare),
         "## Left out",
         f"{prepare['quarantined']:,} rows were put in quarantine:",
         _lines(*(f"{reason}: {count:,}" for reason, count in sorted(prepare["reasons"].items()))),
@@ -125,6 +126,15 @@ def data_card(prepare: Facts, terms: str) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _near_duplicates(prepare: Facts) -> Iterator[str]:
+    if near := prepare.get("near_duplicates"):
+        yield (
+            f"{near['rows']:,} reviews are near-duplicates of others (at least {prepare['config']['likeness']:.0%} of "
+            f"their three-word sequences are the same), in {near['groups']:,} groups. A group is in one split; by the "
+            f"hash of the text alone {near['pairs_on_two_sides']:,} pairs would be on two sides."
+        )
 
 
 def _training(config: Facts) -> str:

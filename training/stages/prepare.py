@@ -48,6 +48,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     try:
         with spark_session("prepare", scratch, outputs / "spark.log", config) as spark:
             check_shared(spark, outputs)
+            spark.sparkContext.setCheckpointDir(str(scratch))
             text = spark.read.text([str(file.path) for file in files], lineSep="\n")
             mapped = map_lines(text, lines, tokenizer, config)
             headers = [header for file in files for header in file.headers]
