@@ -21,7 +21,7 @@ from rich.table import Table
 from training.pipeline.request import PRESETS
 from training.running.execution import execute
 from training.running.reporting import PlainLines, StageReporter
-from training.stages import prepare, train
+from training.stages import ingest, prepare, train
 
 WAYS: dict[str, dict[str, Any]] = {
     "padded to 128": {"window": 1, "pad_to": 128},
@@ -41,7 +41,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         report = StageReporter("benchmark", [PlainLines()])
-        execute(prepare.STAGE, prepare.Config(limit=args.rows), {"data": args.data}, work / "prepare", report)
+        execute(ingest.STAGE, ingest.Config(), {"data": args.data}, work / "ingest", report)
+        execute(prepare.STAGE, prepare.Config(limit=args.rows), {"ingest": work / "ingest"}, work / "prepare", report)
         base = 0.0
         for at, (name, changes) in enumerate(WAYS.items()):
             settings = standard | {"epochs": 1, "precision": args.precision} | changes

@@ -9,11 +9,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from contracts.columns import parse_columns
 from contracts.release import channels
 from contracts.release.published import MODEL_NAME
 from contracts.tokens import TOKEN_LIMIT, Truncation
+
+LayoutName = Literal["auto", "amazon", "mcauley-2014", "mcauley-2018", "mcauley-2023", "yelp", "columns"]
+"""The layouts of labelled reviews that are known. With auto a source's columns tell; columns is for all others."""
+
+SUFFIXES = tuple(
+    f".{kind}{packed}" for kind in ("tsv", "csv", "json", "jsonl", "ndjson") for packed in ("", ".gz", ".zst")
+) + (".parquet",)
+"""How the files of reviews are called that are looked for in a folder."""
 
 BATCH_SIZE = 32
 """Reviews that PyTorch judges at once."""
@@ -76,6 +85,25 @@ class SparkConfig(StageConfig):
         exclude=True,
         description="how long a cluster may take to give an executor",
     )
+
+
+class IngestConfig(StageConfig):
+    """What the sources of reviews are, where they do not tell."""
+
+    layout: LayoutName = Field(default="auto", description="of all sources; auto tells each by its columns")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="which column is which, as stars=rating,text=review; the two are enough"
+    )
+    scale: Literal["auto", "5", "10"] = Field(
+        default="auto", description="the best rating; auto looks at the first ratings"
+    )
+    category: str = Field(default="", max_length=100, description="of reviews whose source names none")
+    licence: str = Field(default="", max_length=1000, description="the terms of the sources, for the data card")
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _named(cls, said: object) -> dict[str, str]:
+        return parse_columns(said)
 
 
 class PrepareConfig(SparkConfig):
@@ -173,6 +201,7 @@ class ExportConfig(StageConfig):
 
 
 STAGES: dict[str, type[StageConfig]] = {
+    "ingest": IngestConfig,
     "prepare": PrepareConfig,
     "train": TrainConfig,
     "convert": ConvertConfig,

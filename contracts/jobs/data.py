@@ -9,9 +9,9 @@ from pathlib import Path
 
 from contracts.errors import JobError
 from contracts.settings import Home
+from contracts.stages import SUFFIXES
 
 ROOTS_VARIABLE = "STARS_DATA_ROOTS"
-SUFFIXES = (".tsv", ".tsv.gz")
 
 
 def data_roots(home: Home | None = None) -> tuple[Path, ...]:
@@ -86,7 +86,7 @@ def _check(path: Path, allowed: Sequence[Path]) -> None:
             return
         files = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
         if not files:
-            raise JobError(f"the folder {path} holds no .tsv or .tsv.gz file: put some there")
+            raise JobError(f"the folder {path} holds no file of reviews: their names end in {', '.join(SUFFIXES)}")
         for file in files:
             if not _is_in(file.resolve(), allowed):
                 raise JobError(f"{file} leads out of the allowed folders: put the file itself there")
@@ -99,9 +99,9 @@ def _check(path: Path, allowed: Sequence[Path]) -> None:
 def _check_file(path: Path) -> None:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise JobError(f"{path} is no plain file: name a .tsv or .tsv.gz file, or a folder of them")
+        raise JobError(f"{path} is no plain file: name a file of reviews, or a folder of them")
     if not path.name.endswith(SUFFIXES):
-        raise JobError(f"{path} is neither .tsv nor .tsv.gz: bring the reviews in the layout of the Amazon TSV files")
+        raise JobError(f"{path} is called as no file of reviews is: their names end in {', '.join(SUFFIXES)}")
     if status.st_size == 0:
         raise JobError(f"{path} is empty: copy it again")
     with path.open("rb"):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from contracts.columns import SHORT_NAMES, parse_columns
 from contracts.stages import STAGES, StageConfig
 
 RETRAIN = "retrain"
@@ -78,6 +79,8 @@ Overrides = create_model(
 )
 
 _Several = Annotated[list[DataName], Field(min_length=1, max_length=100)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+Columns = Annotated[dict[str, ColumnName], AfterValidator(parse_columns)]
 DataNames = Annotated[_Several, BeforeValidator(_listed, json_schema_input_type=DataName | _Several)]
 
 
@@ -87,8 +90,14 @@ class Retrain(_RequestModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"data": "examples/reviews.tsv", "preset": "tiny"}]})
 
     data: DataNames = Field(
-        description="A .tsv or .tsv.gz file of labelled reviews, a folder of such files, or a list of these. They must "
-        "lie in an allowed folder; a relative name is looked for in each of these."
+        description="A file of labelled reviews (TSV, CSV, JSON lines, also as .gz or .zst; Parquet), a folder of such "
+        "files, or a list of these. They must lie in an allowed folder; a relative name is looked for in each of these."
+    )
+    columns: Columns | None = Field(
+        None,
+        description="Which column of the files is which, where their names do not tell: stars and text are enough; "
+        f"what else there is to name: {', '.join([*SHORT_NAMES][2:])}, or the names of the Amazon columns.",
+        examples=[{"stars": "rating", "text": "review"}],
     )
     preset: Preset = Field("standard", description="Where the settings start from.")
     overrides: Overrides = Field(  # type: ignore[valid-type]  # made above, from the stages' own settings

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
 
@@ -46,7 +46,13 @@ class Jobs:
             known = launcher.with_key(idempotency_key)
             if known is not None and self._is_for(request, known):
                 return JobOut.of(known, launcher.queue()), False
-            config = {"data": self._located(request), "preset": request.preset, "overrides": request.changed}
+            config: dict[str, Any] = {
+                "data": self._located(request),
+                "preset": request.preset,
+                "overrides": request.changed,
+            }
+            if request.columns:
+                config["columns"] = request.columns
             job, created = launcher.submit(RETRAIN, config, idempotency_key)
             return JobOut.of(job, launcher.queue()), created
 
@@ -111,7 +117,8 @@ class Jobs:
         """Whether a request is the one that queued a job, even if its data has been moved away since."""
         config = job.config
         return (
-            (job.kind, config.get("preset"), config.get("overrides")) == (RETRAIN, request.preset, request.changed)
+            (job.kind, config.get("preset"), config.get("overrides"), config.get("columns"))
+            == (RETRAIN, request.preset, request.changed, request.columns)
             and len(config["data"]) == len(request.data)
             and all(
                 path in map(str, candidates(name, self._roots))

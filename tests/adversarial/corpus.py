@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-from ..training.test_reading import row
+from ..training.amazon import row
 
 # Combining marks by falling class: sorting them pairwise is as much work as sorting can be.
 _MARKS = "".join(

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.release.release import Release
-from training.data.reading import HEADER
 from training.judge.release import evaluate_release
 from training.running.execution import execute
-from training.stages import prepare
+from training.stages import ingest, prepare
 
+from ..training.amazon import HEADER
 from ..training.recorder import Recorder
 from .corpus import lines
 
@@ -40,18 +40,21 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_prepare_keeps_or_quarantines_each(file: Path, tmp_path: Path) -> None:
     """Faults 1, 2, 24."""
-    outputs = tmp_path / "prepare"
-    facts = execute(prepare.STAGE, prepare.Config(), {"data": file}, outputs, Recorder())
+    lake = tmp_path / "ingest"
+    execute(ingest.STAGE, ingest.Config(), {"data": file}, lake, Recorder())
+    facts = execute(prepare.STAGE, prepare.Config(), {"ingest": lake}, tmp_path / "prepare", Recorder())
     assert facts["rows_in"] == EXAMPLE_ROWS + len(WORST) + 2
     assert facts["reasons"]["header_line"] == 2
     assert facts["rows_in"] == facts["quarantined"] + sum(split["available"] for split in facts["splits"].values())
-    quarantine = {
-        bytes(each["line"]): set(each["reasons"]) for each in pq.read_table(outputs / "quarantine").to_pylist()
-    }
+    raw = file.read_bytes().split(b"\n")
+    put_aside = [folder / "quarantine" for folder in (lake, tmp_path / "prepare")]
+    entries = [each for folder in put_aside for each in pq.read_table(folder).to_pylist()]
+    quarantine = {raw[each["row"]]: set(each["reasons"]) for each in entries}
+    assert len(entries) == facts["quarantined"]
     assert sum(line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r") == HEADER.encode() for line in quarantine) == 2
-    put_aside = {name: quarantine[line] for name, line in WORST.items() if line in quarantine}
-    assert {"NULs", "half a pair"} <= put_aside.keys() and "words of a hundred letters" not in put_aside
-    assert set().union(*put_aside.values()) <= REASONS
+    worst = {name: quarantine[line] for name, line in WORST.items() if line in quarantine}
+    assert {"NULs", "half a pair"} <= worst.keys() and "words of a hundred letters" not in worst
+    assert set().union(*worst.values()) <= REASONS
 
 
 def test_evaluate_judges_or_skips_each(file: Path, tiny_release: Release) -> None:

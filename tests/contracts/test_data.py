@@ -87,7 +87,7 @@ def test_outside_is_refused_without_a_word_on_what_is_there(root: Path, tmp_path
 @pytest.fixture
 def unfit(root: Path) -> Iterator[dict[str, str]]:
     """Names of what cannot be trained on, with what is to be said of it."""
-    (root / "reviews.csv").write_text("a,b\n")
+    (root / "reviews.txt").write_text("a,b\n")
     (root / "empty.tsv").touch()
     (root / "folder").mkdir()
     (root / "folder" / "notes.txt").write_text("x")
@@ -102,7 +102,7 @@ def unfit(root: Path) -> Iterator[dict[str, str]]:
         yield {
             "absent.tsv": "there is no",
             str(root / "absent.tsv"): "there is no",
-            "reviews.csv": r"neither \.tsv nor \.tsv\.gz",
+            "reviews.txt": r"called as no file of reviews is",
             "empty.tsv": "is empty",
             "folder": "holds no",
             "half": "is empty",

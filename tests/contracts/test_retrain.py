@@ -42,7 +42,7 @@ def test_what_is_asked_for() -> None:
     [
         ({"preset": "tinny"}, "preset: is none of what there is; did you mean tiny? What there is: frozen, standard"),
         ({"preset": 5}, "preset: is none of what there is; what there is: frozen, standard, tiny"),
-        ({"presets": "tiny"}, "the body: has a field that is not known; did you mean preset? What there is: data, pr"),
+        ({"presets": "tiny"}, "the body: has a field that is not known; did you mean preset? What there is: data, c"),
         ({"overrides": {"trian": {}}}, "overrides: has a field that is not known; did you mean train? What there is: "),
         ({"overrides": {"train": {"epoch": 1}}}, "overrides.train: has a field that is not known; did you mean epochs"),
         ({"overrides": {"train": {"epochs": 0}}}, "overrides.train.epochs: must be more than 0"),

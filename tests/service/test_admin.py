@@ -113,10 +113,10 @@ def test_data_that_cannot_be_trained_on_is_refused_at_once(
 ) -> None:
     """Fault 27: not with a 202 first."""
     client, folder = gateways(), data.parent
-    (folder / "reviews.csv").write_text("a,b\n")
+    (folder / "reviews.txt").write_text("a,b\n")
     (folder / "empty").mkdir()
     os.mkfifo(folder / "pipe.tsv")
-    for name, told in {"gone.tsv": "no", "reviews.csv": ".tsv", "empty": "holds no", "pipe.tsv": "plain file"}.items():
+    for name, told in {"gone.tsv": "no", "reviews.txt": ".tsv", "empty": "holds no", "pipe.tsv": "plain file"}.items():
         response = _retrain(client, admin, "a1", data=name)
         assert response.status_code == 422 and told in response.json()["error"]["message"]
     assert client.get("/admin/jobs", headers=admin).json() == {"jobs": []}
@@ -150,6 +150,19 @@ def test_a_repeat_finds_its_job_though_the_data_has_been_moved(
     assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
     assert _retrain(client, admin, "a1", **asked | {"preset": "tiny"}).status_code == 422
     assert _retrain(client, admin, "a2", **asked).status_code == 422
+
+
+def test_columns_are_named_in_the_request(
+    gateways: Callable[..., httpx.Client], admin: dict[str, str], data: Path
+) -> None:
+    client, named = gateways(), {"stars": "rating", "text": "review"}
+    first = _retrain(client, admin, "a1", data="reviews.tsv", columns=named)
+    assert first.json()["config"]["columns"] == {"star_rating": "rating", "review_body": "review"}
+    assert _retrain(client, admin, "a1", data="reviews.tsv", columns=named).status_code == 200
+    assert _retrain(client, admin, "a1", data="reviews.tsv", columns=named | {"title": "head"}).status_code == 409
+    refused = _retrain(client, admin, "a2", data="reviews.tsv", columns={"star": "rating"})
+    assert refused.status_code == 422
+    assert "columns: knows no such column: the names are stars, text, " in refused.json()["error"]["message"]
 
 
 def test_a_job_that_waits_says_for_what(

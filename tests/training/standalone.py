@@ -21,6 +21,7 @@ from training.data.spark import java_home
 
 SPARK_HOME = Path(pyspark.__file__).parent
 START_SECONDS = 60
+EXECUTOR = "CoarseGrainedExecutorBackend"
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Cluster:
 
     def executors(self, worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The Java processes that a worker has started for applications."""
-        return psutil.Process(worker.pid).children()
+        return [each for each in psutil.Process(worker.pid).children() if EXECUTOR in " ".join(each.cmdline())]
 
     def start_master(self) -> None:
         process = self._start("master.Master", 0, "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")

@@ -21,11 +21,11 @@ from training.pipeline.request import Run, configurations
 from training.running.configuration import load_config
 from training.running.execution import execute
 from training.running.folder import read_facts
-from training.stages import prepare
+from training.stages import ingest, prepare
 
+from .amazon import row, write
 from .recorder import Recorder
 from .standalone import Cluster, running_cluster
-from .test_reading import row, write
 
 # pyspark leaves its sockets to the garbage collector.
 pytestmark = [
@@ -38,25 +38,31 @@ SMALL = {"driver_memory": "512m", "executor_memory": "512m"}
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "spark-defaults.conf").write_text("spark.sql.shuffle.partitions 4\n")  # not 200, for so few rows
+    with pytest.MonkeyPatch.context() as patch, running_cluster(folder) as cluster:
+        patch.setenv("SPARK_CONF_DIR", str(folder))
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough rows for several tasks, with duplicates and bad ones among them."""
+    """A data set of enough rows for several tasks, with duplicates among them."""
     rows = [
-        row(review_id=f"R{i % 11_900}", review_body=f"Text number {i % 11_800}, it says.", star_rating=str(i % 6))
+        row(review_id=f"R{i % 11_900}", review_body=f"Text number {i % 11_800}, it says.", star_rating=str(1 + i % 5))
         for i in range(12_000)
     ]
-    return write(tmp_path_factory.mktemp("reviews") / "reviews.tsv", *rows)
+    folder = tmp_path_factory.mktemp("reviews")
+    source = write(folder / "reviews.tsv", *rows)
+    execute(ingest.STAGE, ingest.Config(), {"data": source}, folder / "ingest", Recorder())
+    return folder / "ingest"
 
 
 @pytest.fixture(scope="module")
 def local(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same reviews as this machine prepares them."""
     outputs = tmp_path_factory.mktemp("local") / "prepare"
-    execute(prepare.STAGE, prepare.Config(), {"data": reviews}, outputs, Recorder())
+    execute(prepare.STAGE, prepare.Config(), {"ingest": reviews}, outputs, Recorder())
     return outputs
 
 
@@ -148,7 +154,7 @@ def test_two_workers_of_which_one_dies_in_the_middle_give_what_one_machine_gives
 
     outputs = tmp_path / "prepare"
     config = prepare.Config(master=cluster.url, **SMALL)
-    facts = execute(prepare.STAGE, config, {"data": reviews}, outputs, Killer())
+    facts = execute(prepare.STAGE, config, {"ingest": reviews}, outputs, Killer())
     assert len(lost) == 2, "it had no executor, or several"
     cluster.add_worker()
     assert contents(outputs) == contents(local)
@@ -165,22 +171,22 @@ def test_a_folder_that_only_executors_see_is_said(
     monkeypatch.chdir(tmp_path)
     outputs = Path("/proc/self/cwd/prepare")
     with pytest.raises(MachineError, match=r"an executor of spark:.* (cannot write to|wrote to) .*: choose a folder"):
-        execute(prepare.STAGE, prepare.Config(master=cluster.url, **SMALL), {"data": reviews}, outputs, Recorder())
+        execute(prepare.STAGE, prepare.Config(master=cluster.url, **SMALL), {"ingest": reviews}, outputs, Recorder())
     assert not (tmp_path / "prepare" / "facts.json").exists()
 
 
 @pytest.mark.slow
 def test_no_room_on_the_cluster_is_said(cluster: Cluster, tmp_path: Path) -> None:
-    config = SparkConfig(master=cluster.url, driver_memory="512m", executor_memory="900g", wait_seconds=2)
-    said = pytest.raises(MachineError, match="gave no executor of 900g within 2 seconds: free some room")
+    config = SparkConfig(master=cluster.url, driver_memory="512m", executor_memory="900g", wait_seconds=20)
+    said = pytest.raises(MachineError, match="gave no executor of 900g within 20 seconds: free some room")
     with said, spark_session("test", tmp_path / "scratch", tmp_path / "log", config):
         raise AssertionError("it started")
     assert cluster.applications() == []
 
 
 OTHER = """#!{python}
-import runpy, sys
-sys.version_info = (3, 99, 0, "final", 0)
+import collections, runpy, sys
+sys.version_info = collections.namedtuple("Version", "major minor micro releaselevel serial")(3, 99, 0, "final", 0)
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 """

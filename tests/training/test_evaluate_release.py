@@ -17,7 +17,8 @@ from contracts.engine import NamedEngine
 from contracts.errors import ConfigError, DataError, NotFound, ReleaseError, StoreError
 from contracts.release.release import Release
 from contracts.tokens import Encoded, Truncation
-from training.data.labelled import LabelledReviews, answerable, read_labelled
+from training.data.labelled import LabelledReviews, answerable
+from training.ingest.labelled import read_labelled
 from training.judge.release import evaluate_release, tokens_for
 from training.running.execution import execute
 from training.stages import export
@@ -138,15 +139,14 @@ def _nonsense(path: Path) -> Path:
     ("make", "said"),
     [
         (lambda folder: folder / "none.tsv", r"there is no file .*none\.tsv"),
-        (lambda folder: write(folder / "a.tsv", "5\tgood", header="stars\ttext"), "star_rating and review_body"),
-        (lambda folder: write(folder / "a.tsv", "5\tgood", header="star_rating\ttext"), "the column review_body once"),
-        (lambda folder: write(folder / "a.tsv", "5\tx\tx", header="star_rating\treview_body\treview_body"), "once"),
+        (lambda folder: write(folder / "a.tsv", "5\tgood", header="class\twords"), "star_rating or review_body"),
+        (lambda folder: write(folder / "a.tsv", "5\tx\tx", header="star_rating\treview_body\treview_body"), "twice"),
         (lambda folder: write(folder / "a.tsv", "5\tx\ty\ty", header="star_rating\treview_body\tx\tx"), "twice"),
         (lambda folder: _nonsense(folder / "a.tsv.gz"), "cut short or damaged"),
         (lambda folder: _cut(folder / "a.tsv.gz"), "cut short or damaged"),
         (lambda folder: write(folder / "a.tsv"), r"no row can be judged \(no rows\)"),
         (lambda folder: write(folder / "a.tsv", "9\t\tx\t", "5\t\t\t"), "1 bad_star_rating, 1 empty_body"),
-        (lambda folder: folder, "holds no .tsv"),
+        (lambda folder: folder, "holds no file of reviews"),
     ],
 )
 def test_bad_files_are_one_clear_sentence(tmp_path: Path, make: Callable[[Path], Path], said: str) -> None:

@@ -88,7 +88,7 @@ def test_modules_that_import_each_other_are_read_once(project: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "within", "without"),
     [
-        ("prepare", {"contracts/tokens.py", "training/data/reading.py"}, {"training/model/bert.py"}),
+        ("prepare", {"contracts/tokens.py", "training/data/splitting.py"}, {"training/model/bert.py"}),
         ("train", {"contracts/tokens.py", "training/model/schedule.py"}, {"contracts/store/file_store.py"}),
         ("export", {"contracts/release/manifest.py", "training/package/cards.py"}, {"contracts/store/file_store.py"}),
     ],

@@ -70,24 +70,24 @@ def test_tidy_deletes_what_finished_stages_made_and_nothing_else(tmp_path: Path)
             {},
             {},
             [
-                "1,934 rows read, 12 of them in quarantine (9 empty_body, 3 bad_star_rating): see quarantine",
+                "1,934 reviews, 12 of them put aside (9 duplicate_text, 3 duplicate_review_id): see quarantine",
                 "690 of 1,922 good rows used after balancing the stars; "
                 "--set prepare.max_ratio=3 uses more of the train split",
             ],
         ),
         (
-            {"quarantined": 0, "reasons": {}},
+            {"put_aside": 0, "put_aside_reasons": {}},
             {"limit": 700},
-            ["1,934 rows read, 0 of them in quarantine", "690 of 1,922 good rows used: prepare.limit is 700"],
+            ["1,934 reviews, 0 of them put aside", "690 of 1,922 good rows used: prepare.limit is 700"],
         ),
     ],
 )
 def test_rows_that_are_not_used_are_said(changes: dict[str, Any], config: dict[str, Any], said: list[str]) -> None:
     """Fault 31: the pipeline dropped rows in silence."""
     facts = {
-        "rows_in": 1934,
-        "quarantined": 12,
-        "reasons": {"bad_star_rating": 3, "empty_body": 9},
+        "reviews_in": 1934,
+        "put_aside": 12,
+        "put_aside_reasons": {"duplicate_review_id": 3, "duplicate_text": 9},
         "splits": {"train": {"rows": 600, "available": 1730}, "test": {"rows": 90, "available": 192}},
         "config": {"max_ratio": 1.5, "limit": None} | config,
     }
@@ -95,7 +95,8 @@ def test_rows_that_are_not_used_are_said(changes: dict[str, Any], config: dict[s
 
 
 def test_rows_that_are_all_used_need_one_line() -> None:
-    facts = {"rows_in": 9, "quarantined": 0, "reasons": {}, "splits": {"train": {"rows": 9, "available": 9}}}
+    facts = {"reviews_in": 9, "put_aside": 0, "put_aside_reasons": {}}
+    facts |= {"splits": {"train": {"rows": 9, "available": 9}}}
     assert rows_used(facts | {"config": {"max_ratio": 1.0, "limit": None}}, Path("quarantine")) == [
-        "9 rows read, 0 of them in quarantine"
+        "9 reviews, 0 of them put aside"
     ]

@@ -168,7 +168,7 @@ def test_sagemaker_layout(tmp_path: Path) -> None:
     (tmp_path / "config" / "hyperparameters.json").write_text(json.dumps({"limit": "many", "sagemaker_job_name": "x"}))
     layout = {
         "SM_INPUT_CONFIG_DIR": tmp_path / "config",
-        "SM_CHANNEL_DATA": tmp_path / "channel",
+        "SM_CHANNEL_INGEST": tmp_path / "channel",
         "SM_MODEL_DIR": tmp_path / "model",
         "SM_OUTPUT_DATA_DIR": tmp_path / "data",
         "SM_OUTPUT_DIR": tmp_path / "failed",

@@ -132,7 +132,10 @@ def _group(pid: int) -> int:
 
 
 def test_a_job_from_its_queue_to_its_release(place: Place) -> None:
-    job = place.submit(overrides={"train": {"epochs": 2, "learning_rate": 1e-4}, "evaluate": {"beat_baseline": False}})
+    job = place.submit(
+        columns={"stars": "rating", "text": "the review"},
+        overrides={"train": {"epochs": 2, "learning_rate": 1e-4}, "evaluate": {"beat_baseline": False}},
+    )
     worker = place.worker("works")
     assert worker.run_one() is True
     done = place.jobs.get(job.id)
@@ -147,7 +150,12 @@ def test_a_job_from_its_queue_to_its_release(place: Place) -> None:
         "name": "review-stars",
         "events": "-",
         "patience": "600",
-        "set": ["train.epochs=2.0", "train.learning_rate=0.0001", "evaluate.beat_baseline=false"],
+        "set": [
+            'ingest.columns={"star_rating": "rating", "review_body": "the review"}',
+            "train.epochs=2.0",
+            "train.learning_rate=0.0001",
+            "evaluate.beat_baseline=false",
+        ],
     }
     assert worker.run_one() is False
 

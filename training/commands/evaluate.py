@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -13,13 +12,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from contracts.options import Store
+from training.commands.sources import Columns, Data, named_columns
 from training.commands.terminal import ends_on_interrupt
 from training.judge.report import counted
 from training.running.interrupt import check
 
 
 def evaluate(
-    data: Annotated[list[Path], typer.Option(help="Labelled .tsv or .tsv.gz file. Repeat for more.")],
+    data: Data,
+    columns: Columns = None,
     release: Annotated[
         str, typer.Option(help="bundled, a release folder, a version, or a channel (production, candidate).")
     ] = "bundled",
@@ -33,17 +34,20 @@ def evaluate(
 ) -> None:
     """Judge a release on labelled reviews, without training: accuracy, MAE, within one star, macro-F1, kappa, ECE."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
-    with ends_on_interrupt(console, "interrupted"), Progress(*columns, console=console, transient=True) as bar:
+    bars = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
+    with ends_on_interrupt(console, "interrupted"), Progress(*bars, console=console, transient=True) as bar:
+        from contracts.stages import IngestConfig
         from training.judge.release import evaluate_release
+        from training.running.configuration import load_config
 
+        config = load_config(IngestConfig, "ingest", flags=named_columns(columns))
         task = bar.add_task("reading", total=1.0)
 
         def judged(done: float) -> None:
             check()
             bar.update(task, completed=done, description="judging")
 
-        result = evaluate_release(release, data, store, limit, judged, engine)
+        result = evaluate_release(release, data, store, limit, judged, engine, config)
     console.print(escape(_skipped(result)), highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(result))

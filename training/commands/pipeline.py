@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contracts.options import Store
+from training.commands.sources import Columns, Data, named_columns
 from training.commands.terminal import TerminalBar, ends_on_interrupt
 from training.running.interrupt import AGAIN
 
@@ -20,7 +21,8 @@ app = typer.Typer(no_args_is_help=True, help="Train, judge and export a release 
 
 @app.command("run")
 def run_stages(
-    data: Annotated[list[Path], typer.Option(help="A .tsv or .tsv.gz file, or a folder of them. Repeat for more.")],
+    data: Data,
+    columns: Columns = None,
     store: Store = None,
     preset: Annotated[str, typer.Option(help="tiny, standard or frozen: see training/presets.")] = "standard",
     work: Annotated[
@@ -38,7 +40,7 @@ def run_stages(
         ),
     ] = None,
 ) -> None:
-    """Prepare, train, convert, evaluate and export. Skips what is unchanged; run it again after an interruption."""
+    """Train, judge and export a release, stage by stage. Skips what is unchanged; run it again to go on."""
     console = Console(stderr=True)
     work = work or Path("runs") / preset
     with ends_on_interrupt(console, AGAIN):
@@ -50,6 +52,7 @@ def run_stages(
         from training.pipeline.request import Run, parse_overrides
 
         overrides = parse_overrides(settings or [])
+        overrides["ingest"] = overrides.get("ingest", {}) | named_columns(columns)
         url = (open_store(store) if store else default_store(Home.default())).url
         listener = TerminalBar(console)
         with listener.bar:

@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from contracts.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+    from pyspark.sql import DataFrame, SparkSession
 
 REVIEWS = "reviews"
 QUARANTINE = "quarantine"
@@ -58,11 +62,21 @@ QUARANTINE_SCHEMA = pa.schema(
 
 def open_reviews(folder: Path) -> ds.Dataset:
     """The reviews of a data set, in whatever pieces. Raises DataError where there is none."""
+    import pyarrow.dataset as ds  # it loads pandas
+
     reviews = folder / REVIEWS
     if not reviews.is_dir():
         raise DataError(f"{folder} is no data set: make one with stars data fetch SOURCE --to {folder}")
     partitioning = ds.partitioning(pa.schema([REVIEW_SCHEMA.field(PARTITION)]), flavor="hive")
     return ds.dataset(reviews, schema=REVIEW_SCHEMA, partitioning=partitioning, format="parquet")
+
+
+def read_reviews(spark: SparkSession, folder: Path) -> DataFrame:
+    """The same for Spark."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    # Without a schema Spark would take a category such as 2014 for a number.
+    return spark.read.schema(from_arrow_schema(REVIEW_SCHEMA)).parquet(str(folder / REVIEWS))
 
 
 def count_stars(folder: Path) -> dict[str, Counter[int]]:

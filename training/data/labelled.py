@@ -1,24 +1,38 @@
-"""Labelled reviews in memory: what a model is judged on, from a prepared split or from TSV files."""
+"""Labelled reviews in memory: what a model is judged on."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from contracts.errors import DataError, ReviewError
-from contracts.isolation import alone
+from contracts.errors import ReviewError
 from contracts.review import Cleaned, Segments
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
 from training.data.arrays import Ints
-from training.data.reading import LabelledReview, find_files, read_reviews
+from training.data.dataset import UNKNOWN_CATEGORY
 from training.data.splits import read_split
 from training.data.tokens import TokenRows
 from training.running.folder import read_facts
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledReview:
+    """A good row: its true stars, and its text, cleaned here and nowhere after. The category is as the file has it."""
+
+    review_id: str
+    product_category: str
+    star_rating: int
+    text: Cleaned
+
+    @classmethod
+    def of(cls, review_id: str, category: str, star_rating: int, headline: str | None, body: str) -> LabelledReview:
+        """A row of a data set. An unknown category is none."""
+        category = "" if category == UNKNOWN_CATEGORY else category
+        return cls(review_id, category, star_rating, Cleaned.of(body, headline or "", category))
 
 
 @dataclass(frozen=True)
@@ -67,43 +81,6 @@ class LabelledReviews:
             table["product_category"].to_pylist(),
             table["body_words"].to_numpy().astype(np.int64),
         )
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Rows that could not be judged. A row may have several reasons."""
-
-    rows: int
-    reasons: dict[str, int]
-
-
-def read_labelled(paths: Sequence[Path], limit: int | None = None) -> tuple[LabelledReviews, Skipped]:
-    """The good rows of TSV files, plain or gzip; with `limit`, only the first so many.
-
-    Raises DataError for a file that is missing, damaged or without the needed columns, and when no row is good.
-    """
-    kept: list[LabelledReview] = []
-    texts: list[Segments] = []
-    bad: list[list[str]] = []
-    try:
-        for review, reasons in chain.from_iterable(read_reviews(path) for path in find_files(paths)):
-            text = alone(Cleaned.segments, review.text) if review else None
-            if review is None or text is None:
-                bad.append(reasons)
-            elif isinstance(text, ReviewError):
-                bad.append([text.kind])
-            else:
-                kept.append(review)
-                texts.append(text)
-            if len(kept) == limit:
-                break
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
-    skipped = Skipped(len(bad), dict(sorted(Counter(chain.from_iterable(bad)).items())))
-    if not kept:
-        reasons_found = ", ".join(f"{count} {reason}" for reason, count in skipped.reasons.items()) or "no rows"
-        raise DataError(f"no row can be judged ({reasons_found}): bring rows with a text and a star from 1 to 5")
-    return LabelledReviews.of(kept, texts), skipped
 
 
 def answerable(encoder: ReviewEncoder, texts: Sequence[Segments]) -> tuple[Ints, TokenRows, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""What a line of a file becomes on its way into a split: pure functions of the line, whoever calls them and wherever.
+"""What a review becomes on its way into a split: pure functions of the review, whoever calls them and wherever.
 
 Splitting hashes the text, so one text is never in two splits; leaving out categories hashes the review id under another
 salt, because the same salt would tie the two choices together.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -18,19 +18,25 @@ from contracts.isolation import alone
 from contracts.review import Segments
 from contracts.stages import PrepareConfig
 from contracts.tokens import ReviewEncoder
-from training.data.reading import LabelledReview, parse_bytes
+from training.data.dataset import REVIEW_SCHEMA
+from training.data.labelled import LabelledReview
 from training.data.splits import SPLIT_SCHEMA
+
+_OF_REVIEW = ("review_id", "product_category", "star_rating", "review_headline", "review_body")
+REVIEW_COLUMNS = ("source", "row", *_OF_REVIEW)
+"""The columns of a data set that prepare reads."""
 
 MAPPED_SCHEMA = pa.schema(
     [
-        ("line", pa.binary()),
+        REVIEW_SCHEMA.field("source"),
+        REVIEW_SCHEMA.field("row"),
         ("reasons", pa.list_(pa.string())),
         ("text_key", pa.string()),
         ("split", pa.string()),
         *SPLIT_SCHEMA,
     ]
 )
-"""What is known of every line. A bad one has reasons, and nothing but them."""
+"""What is known of every review. A bad one has reasons, and nothing but them and where it came from."""
 _LETTERS = re.compile(r"[\W_]+")
 
 
@@ -48,17 +54,16 @@ def assign_split(text_key: str, config: PrepareConfig) -> str:
     return "validation" if at < config.test_fraction + config.validation_fraction else "train"
 
 
-def prepare_lines(lines: Iterable[bytes], encoder: ReviewEncoder, config: PrepareConfig) -> list[dict[str, Any]]:
-    """Raw lines as rows of `MAPPED_SCHEMA`, in order; a bad line has reasons and nothing else."""
+def prepare_reviews(
+    reviews: Iterable[Mapping[str, Any]], encoder: ReviewEncoder, config: PrepareConfig
+) -> list[dict[str, Any]]:
+    """Rows of a data set, by `REVIEW_COLUMNS`, as rows of `MAPPED_SCHEMA`, in order."""
     rows: list[dict[str, Any]] = []
     good: list[dict[str, Any]] = []
-    for line in lines:
-        review, reasons = parse_bytes(line)
-        row: dict[str, Any] = {"line": line, "reasons": reasons}
+    for review in reviews:
+        row: dict[str, Any] = {"source": review["source"], "row": review["row"], "reasons": []}
         rows.append(row)
-        if review is None:
-            continue
-        columns = alone(lambda review: _columns(review, config), review)
+        columns = alone(lambda each: _columns(LabelledReview.of(*(each[name] for name in _OF_REVIEW)), config), review)
         if isinstance(columns, ReviewError):
             row["reasons"] = [columns.kind]
         else:

@@ -32,6 +32,7 @@ _CAUSES = {
     "OutOfMemoryError": "it has not enough memory",
     "PYTHON_VERSION_MISMATCH": "the cluster's Python is another version than this one: "
     "name one that fits with STARS_SPARK_EXECUTOR_PYTHON",
+    "pyspark.daemon's stdout": "the cluster's Python does not start: install there what make setup installs here",
     "No module named": "the cluster's Python lacks a package: install there what make setup installs here",
     "Cannot run program": "the cluster's machines lack the Python that it asks for: "
     "name theirs with STARS_SPARK_EXECUTOR_PYTHON",

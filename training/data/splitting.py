@@ -1,11 +1,11 @@
-"""Lines to splits with Spark: map each line, put the bad ones aside, drop duplicates, balance, write Parquet.
+"""Reviews to splits with Spark: map each, put the bad ones aside, drop duplicates, balance, write Parquet.
 
-What a line becomes is decided by `rows`, so the result does not depend on how Spark cuts the work.
+What a review becomes is decided by `rows`, so the result does not depend on how Spark cuts the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,7 @@ from contracts.review import STARS
 from contracts.stages import PrepareConfig
 from contracts.tokens import ReviewEncoder
 from training.data.neighbours import keep_together
-from training.data.reading import HEADER_LINE, is_header
-from training.data.rows import MAPPED_SCHEMA, prepare_lines
+from training.data.rows import MAPPED_SCHEMA, REVIEW_COLUMNS, prepare_reviews
 from training.data.splits import SPLIT_SCHEMA, SPLITS
 from training.running.reporting import Reporter
 
@@ -27,28 +26,23 @@ if TYPE_CHECKING:
 ROWS_PER_TASK = 5000
 
 
-def map_lines(text: DataFrame, count: int, tokenizer: Path, config: PrepareConfig) -> DataFrame:
-    """`count` lines, in the one column of `text`, as rows of `MAPPED_SCHEMA`, without headers."""
+def map_reviews(reviews: DataFrame, count: int, tokenizer: Path, config: PrepareConfig) -> DataFrame:
+    """The `count` reviews of a data set as rows of `MAPPED_SCHEMA`."""
     from pyspark import SparkFiles
-    from pyspark.sql import functions as f
     from pyspark.sql.pandas.types import from_arrow_schema
 
     name = tokenizer.name
-    context = text.sparkSession.sparkContext
+    context = reviews.sparkSession.sparkContext
     context.addFile(str(tokenizer))
 
     def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         encoder = ReviewEncoder(Path(SparkFiles.get(name)), config.token_limit, config.truncation)
         for batch in batches:
-            # Which of the headers is a file's first line is not known here.
-            lines = (line for line in batch.column(0).to_pylist() if line and not is_header(line))
-            yield pa.RecordBatch.from_pylist(prepare_lines(lines, encoder, config), schema=MAPPED_SCHEMA)
+            yield pa.RecordBatch.from_pylist(prepare_reviews(batch.to_pylist(), encoder, config), schema=MAPPED_SCHEMA)
 
-    # A .gz is one task however large, so its lines are spread before the work begins; each task costs a Python worker.
+    # Files may be few and large, so their rows are spread before the work begins; each task costs a Python worker.
     tasks = max(1, min(4 * context.defaultParallelism, count // ROWS_PER_TASK))
-    # Bytes, not strings: Arrow refuses text that is not UTF-8, and the quarantine keeps lines as they were.
-    lines = text.select(f.col("value").cast("binary")).repartition(tasks)
-    return lines.mapInArrow(rows, from_arrow_schema(MAPPED_SCHEMA))
+    return reviews.select(*REVIEW_COLUMNS).repartition(tasks).mapInArrow(rows, from_arrow_schema(MAPPED_SCHEMA))
 
 
 def flag_duplicates(mapped: DataFrame) -> DataFrame:
@@ -58,11 +52,13 @@ def flag_duplicates(mapped: DataFrame) -> DataFrame:
 
     bad = f.size("reasons") > 0
     # Bad rows have no id and no text. With one key for all of them one task would get them all, so each is spread by
-    # its line and where it lies; and a key that no good row has keeps it from making one a duplicate.
-    mapped = mapped.withColumn("apart", f.when(bad, f.xxhash64("line", f.spark_partition_id())))
+    # where it came from; and a key that no good row has keeps it from making one a duplicate.
+    mapped = mapped.withColumn("apart", f.when(bad, f.xxhash64("source", "row")))
+    # Of rows that are alike in both it is the same one that stays, in whatever files they lie.
+    said = f.xxhash64("star_rating", "product_category", "first", "second")
 
     def flag(rows: DataFrame, key: str, order: str, reason: str) -> DataFrame:
-        window = Window.partitionBy(key, "apart").orderBy(bad, order, f.xxhash64("line"))
+        window = Window.partitionBy(key, "apart").orderBy(bad, order, said, "source", "row")
         again = ~bad & (f.row_number().over(window) > 1)
         return rows.withColumn("reasons", f.when(again, f.array(f.lit(reason))).otherwise(f.col("reasons")))
 
@@ -71,9 +67,9 @@ def flag_duplicates(mapped: DataFrame) -> DataFrame:
 
 
 def write_splits(
-    mapped: DataFrame, headers: Sequence[bytes], config: PrepareConfig, outputs: Path, report: Reporter
+    mapped: DataFrame, config: PrepareConfig, outputs: Path, report: Reporter
 ) -> tuple[int, dict[str, Any]]:
-    """Write a Parquet folder per split, and the quarantine. Returns how many lines came out, and the facts.
+    """Write a Parquet folder per split, and the quarantine. Returns how many reviews came out, and the facts.
 
     Raises DataError when no row is good, or when a star is missing from a split.
     """
@@ -82,7 +78,7 @@ def write_splits(
 
     bad = f.size("reasons") > 0
     rows = flag_duplicates(mapped).persist(StorageLevel.MEMORY_AND_DISK)
-    quarantined, reasons = _write_quarantine(rows.filter(bad), headers, outputs / "quarantine")
+    quarantined, reasons = _write_quarantine(rows.filter(bad), outputs / "quarantine")
     report.progress(0.7, f"{quarantined:,} rows to the quarantine")
     kept = rows.filter(~bad)
     facts: dict[str, Any] = {}
@@ -108,7 +104,7 @@ def write_splits(
         stars = _write_split(of_split, split, most_of_a_star(split, counts, config), outputs)
         splits[split] = {"rows": sum(stars.values()), "stars": stars, "available": sum(counts.values())}
         report.progress(0.8 + 0.06 * (at + 1), f"{split}: {splits[split]['rows']:,} rows")
-    facts |= {"quarantined": quarantined, "reasons": reasons, "splits": splits}
+    facts |= {"put_aside": quarantined, "put_aside_reasons": reasons, "splits": splits}
     return sum(available.values()) + quarantined, facts
 
 
@@ -122,20 +118,15 @@ def most_of_a_star(split: str, counts: Mapping[int, int], config: PrepareConfig)
     return max(1, int(min(most, 2**31 - 1)))
 
 
-def _write_quarantine(bad: DataFrame, headers: Sequence[bytes], folder: Path) -> tuple[int, dict[str, int]]:
-    """How many lines are in it, and how many have each reason."""
+def _write_quarantine(bad: DataFrame, folder: Path) -> tuple[int, dict[str, int]]:
+    """How many reviews are in it, and how many have each reason."""
     from pyspark.sql import functions as f
 
     counted = bad.select(f.explode("reasons").alias("reason")).groupBy("reason").count().collect()
-    reasons = {row["reason"]: row["count"] for row in counted}
-    quarantine = bad.select("line", "reasons")
-    rows = quarantine.count() + len(headers)
-    if headers:
-        reasons[HEADER_LINE] = len(headers)
-        again = [(bytearray(header), [HEADER_LINE]) for header in headers]
-        quarantine = quarantine.union(bad.sparkSession.createDataFrame(again, quarantine.schema))
+    quarantine = bad.select("source", "row", "reasons")
+    rows = quarantine.count()
     quarantine.coalesce(1).write.mode("overwrite").parquet(str(folder))
-    return rows, reasons
+    return rows, {row["reason"]: row["count"] for row in counted}
 
 
 def _write_split(rows: DataFrame, split: str, most: int, outputs: Path) -> dict[str, int]:

@@ -227,6 +227,8 @@ class Worker:
             raise JobError(what_is_wrong(error, Retrain, "the job's configuration")) from error
         arguments = [f"--data={locate(name, self._roots)}" for name in request.data]
         arguments += [f"--preset={request.preset}", "--work", str(self._runs / job.id), *self._flags]
+        if request.columns:
+            arguments.append(f"--set=ingest.columns={json.dumps(request.columns)}")
         for stage, settings in request.changed.items():
             arguments += [f"--set={stage}.{name}={json.dumps(value)}" for name, value in settings.items()]
         return arguments

@@ -14,10 +14,12 @@ from contracts.errors import DataError, NotFound
 from contracts.release import channels
 from contracts.release.lookup import find, resolve
 from contracts.release.release import Release
+from contracts.stages import IngestConfig
 from contracts.store.urls import open_store
 from training.data.arrays import Floats, Ints
-from training.data.labelled import LabelledReviews, answerable, read_labelled
+from training.data.labelled import LabelledReviews, answerable
 from training.data.tokens import TokenRows
+from training.ingest.labelled import read_labelled
 from training.judge.calibration import softmax
 from training.judge.judgement import judge
 from training.judge.metrics import expected_calibration_error, measure, paired_difference, predicted_stars
@@ -30,21 +32,22 @@ JudgedEngine = Literal["reference", "serving"]
 
 def evaluate_release(
     reference: str,
-    data: Sequence[Path],
+    data: Sequence[str | Path],
     store: str | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
     engine: JudgedEngine = "reference",
+    config: IngestConfig | None = None,
 ) -> dict[str, Any]:
-    """Judge a release on labelled TSV files; nothing is trained. The result is JSON-able and holds no review text.
+    """Judge a release on labelled reviews; nothing is trained. The result is JSON-able and holds no review text.
 
     `reference` is "bundled", the folder of a release, a version or a channel of `store` (default: the bundled store).
     With the engine that serves, the figures are that one's, and `engine` says how it differs from the reference.
     Headlines that name the star are blanked, as for every review. Rows that cannot be judged are skipped and counted.
     Raises ReleaseError, NotFound or StoreError for the release, DataError for the data, ConfigError where no engine
-    that serves is installed.
+    that serves is installed. `config` says what the files are, where they do not tell.
     """
-    reviews, skipped = read_labelled(data, limit)
+    reviews, skipped = read_labelled(data, limit, config)
     with TemporaryDirectory(prefix="stars-") as folder:
         release = find(reference, open_store(store) if store else None, Path(folder))
         rows, tokens, unread = answerable(release.encoder(), reviews.segments)

@@ -13,6 +13,7 @@ from training.running.folder import FACTS
 from training.running.stage import Stage
 
 NAMES = (
+    "ingest",
     "prepare",
     "train",
     "convert",
