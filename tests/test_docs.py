@@ -17,6 +17,7 @@ from contracts.release.files import FILES
 from contracts.stages import STAGES, SparkConfig
 from service.settings import Settings
 from tools import examples, picture
+from training.commands.sources import LAKE_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -140,7 +141,7 @@ def test_variables_are_there_and_told() -> None:
     settings |= set(re.findall(r"^#(STARS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     spark = {f"STARS_SPARK_{field}".upper() for field in SparkConfig.model_fields}
     assert spark <= set(re.findall(r"^\| `(STARS_\w+)`", PAGES["docs/spark.md"], re.MULTILINE))
-    settings |= spark
+    settings |= spark | {LAKE_VARIABLE}
     stages = tuple(f"STARS_{stage}_".upper() for stage in STAGES)
     for page, text in PAGES.items():
         for name in re.findall(r"STARS_[A-Z_]*[A-Z]", text):

@@ -6,11 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from contracts.stages import IngestConfig
+from training.pipeline.data_set import data_set_of
 from training.running.execution import execute
+from training.running.reporting import Listener
 from training.stages import evaluate
 
 from . import tiny
 from .recorder import Recorder
+
+
+@pytest.fixture(scope="session")
+def examples_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set made of examples/reviews.tsv, with the TSV beside it."""
+    examples = Path(__file__).parents[2] / "examples" / "reviews.tsv"
+    return data_set_of([examples], IngestConfig(), tmp_path_factory.mktemp("lake"), Listener())
 
 
 @pytest.fixture(scope="session")

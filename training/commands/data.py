@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from training.commands.sources import default_lake
+from training.commands.sql import sql
+
 app = typer.Typer(no_args_is_help=True, help="Make a data set of labelled reviews, and look at what is in it.")
-
-
-def _lake() -> Path:
-    return Path(os.environ.get("STARS_LAKE", "lake"))
-
+app.command()(sql)
 
 Lake = Annotated[
     Path,
-    typer.Argument(metavar="[LAKE]", default_factory=_lake, help="The data set. Default: $STARS_LAKE, else ./lake."),
+    typer.Argument(
+        metavar="[LAKE]", default_factory=default_lake, help="The data set. Default: $STARS_LAKE, else ./lake."
+    ),
 ]
 
 

@@ -23,6 +23,7 @@ class TerminalBar(Listener):
         self.task = self.bar.add_task("", total=1.0, stage="", visible=False)  # a run may be refused before it begins
 
     def stage(self, stage: str) -> None:
+        self.bar.start()
         self.bar.update(self.task, stage=stage, description="", visible=True)
 
     def progress(self, stage: str, overall: float, message: str) -> None:
@@ -30,6 +31,11 @@ class TerminalBar(Listener):
 
     def log(self, message: str) -> None:
         self.bar.console.print(escape(message))
+
+    def close(self) -> None:
+        """Leave the bar as it is. Where no stage began there is none, nor the empty line with which rich ends one."""
+        if self.bar.live.is_started:
+            self.bar.stop()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
     <folder>/reviews/product_category=<category>/<source>-<n>.parquet     rows of REVIEW_SCHEMA, zstd
     <folder>/quarantine/<source>-<n>.parquet                              rows of QUARANTINE_SCHEMA
+    <folder>/reviews_tsv/                                                 TSV as it came, where somebody puts it
     <folder>/facts.json                                                   counts, sources, provenance: the data card
 
 The columns are contract 1's (contracts/review.py), typed as the Athena table types them, and where each row came from.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 REVIEWS = "reviews"
+REVIEWS_TSV = "reviews_tsv"
 QUARANTINE = "quarantine"
 PARTITION = "product_category"
 UNKNOWN_CATEGORY = "unknown"

@@ -25,12 +25,23 @@ AGAIN = "interrupted: run the same command again to go on"
 _LEFT = b"\0"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _asked = threading.Event()
+_ways_to_end: list[Callable[[], None]] = []
 
 
 def check() -> None:
     """Raises KeyboardInterrupt when this run was asked to stop: between two steps, where a library may have lost it."""
     if _asked.is_set():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def ended_by(end: Callable[[], None]) -> Iterator[None]:
+    """For a library that works long in C and hears no signal: `end` is called, in a thread of its own, on Ctrl-C."""
+    _ways_to_end.append(end)
+    try:
+        yield
+    finally:
+        _ways_to_end.remove(end)
 
 
 @contextmanager
@@ -52,6 +63,8 @@ def interruptible(say: Callable[[str], None]) -> Iterator[None]:
             if not _asked.is_set():
                 _asked.set()
                 say(STOPPING + (AT_ONCE if heard[0] == signal.SIGINT else ""))
+                for end in tuple(_ways_to_end):
+                    end()
             elif heard[0] == signal.SIGINT:
                 _end()
 
