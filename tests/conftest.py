@@ -313,7 +313,8 @@ def running_s3(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{name}-secret"}], "actions": allowed}
         for name, allowed in actions.items()
     ]
-    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    kms = {"default_provider": "own", "providers": {"own": {"type": "local", "enableOnDemandCreate": True}}}
+    (folder / "s3.json").write_text(json.dumps({"identities": identities, "kms": kms}))
     names = ("master", "volume", "filer", "s3")
     ports = [f"{name}.port{kind}" for name in names for kind in ("", ".grpc")]
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in ports]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from boto3.session import Session
+from botocore.stub import ANY, Stubber
 
 from contracts.errors import ConfigError, Conflict, NotFound, StoreError
 from contracts.store import s3_client
@@ -133,19 +134,37 @@ def test_what_is_no_object_of_ours_is_not_listed(store: S3Store, owner: Any) -> 
     assert store.list("") == []
 
 
-def test_encryption_is_asked_of_the_server(bucket: str, owner: Any, big: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STARS_STORE_ENCRYPTION", "AES256")
+@pytest.mark.parametrize("setting", ["AES256", "aws:kms our-key"])
+def test_what_is_written_is_encrypted_as_asked(
+    bucket: str, owner: Any, big: Path, tmp_path: Path, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARS_STORE_ENCRYPTION", setting)
     store = S3Store(bucket)
-    store.write("a", b"1")
+    etag = store.write("a", b"1", if_absent=True)
+    store.write("a", b"2", if_match=etag)
     store.upload(big, "b")
     for key in ("a", "b"):
         found = owner.head_object(Bucket="stars", Key=f"{bucket.removeprefix('s3://stars/')}/{key}")
-        assert found["ServerSideEncryption"] == "AES256"
-    assert store.read("a").data == b"1"
-    for wrong in ("aes", "AES256 key", "aws:kms:key"):
-        monkeypatch.setenv("STARS_STORE_ENCRYPTION", wrong)
-        with pytest.raises(ConfigError, match="use AES256, aws:kms"):
-            S3Store(bucket)
+        assert f"{found['ServerSideEncryption']} {found.get('SSEKMSKeyId', '')}".strip() == setting
+    store.download("b", tmp_path / "back")
+    assert store.read("a").data == b"2" and (tmp_path / "back").read_bytes() == big.read_bytes()
+
+
+def test_encryption_with_the_accounts_own_key(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amazon has a key for who names none; SeaweedFS has none, so it is only looked at what is asked."""
+    monkeypatch.setenv("STARS_STORE_ENCRYPTION", "aws:kms")
+    store = S3Store(bucket)
+    asked = {"Bucket": "stars", "Key": ANY, "Body": ANY, "ServerSideEncryption": "aws:kms"}
+    with Stubber(store._client) as server:
+        server.add_response("put_object", {"ETag": '"1"'}, asked)
+        assert store.write("a", b"1") == '"1"'
+
+
+@pytest.mark.parametrize("wrong", ["aes", "AES256 key", "aws:kms:key"])
+def test_an_encryption_that_there_is_not(bucket: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARS_STORE_ENCRYPTION", wrong)
+    with pytest.raises(ConfigError, match="use AES256, aws:kms"):
+        S3Store(bucket)
 
 
 # Bad URLs and settings
