@@ -133,6 +133,8 @@ USER 0
 RUN --mount=type=bind,from=code,source=/dist,target=/dist \
     pip --python /opt/stars/bin/python install -q --no-cache-dir --no-deps --no-index --compile /dist/*.whl
 COPY infra/images/announced.py /opt/stars/bin/worker-announced
+# `docker run … train` is what SageMaker says: docs/images.md.
+COPY --chmod=755 infra/images/train.sh /usr/local/bin/train
 USER 10001:10001
 LABEL org.opencontainers.image.title="review-stars training" \
       org.opencontainers.image.description="The worker that retrains, and every stage of the pipeline"

@@ -35,8 +35,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(figure: Figure) -> Iterator[Stack]:
-    """`docker compose up --build --wait`, as anybody would type it but for secrets, ports and a name of its own."""
+def built(figure: Figure) -> Iterator[Stack]:
+    """`docker compose build`, as anybody would type it but for secrets, ports and a name of its own."""
     # Not one of pytest's own, which other runs clear away: a container that is started again mounts its secrets anew.
     folder = Path(tempfile.mkdtemp(prefix="stars-compose-"))
     make_secrets.main(folder)
@@ -54,14 +54,28 @@ def stack(figure: Figure) -> Iterator[Stack]:
         started = time.monotonic()
         stack.compose("--profile", "scale", "--profile", "observability", "build", *stack.ours, timeout=1800)
         figure("images built (what was built before is not built again)", f"{time.monotonic() - started:.0f} s")
-        started = time.monotonic()
-        stack.compose("up", "-d", "--wait", "--no-build", timeout=300)
-        figure("`docker compose up --wait`: all healthy", f"{time.monotonic() - started:.0f} s")
         yield stack
-    except subprocess.CalledProcessError:
-        stack.show_logs()
-        raise
     finally:
-        stack.compose("--profile", "*", "down", "-v", "--remove-orphans", "-t", "20", timeout=180)
         stack.forget_images()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def images(built: Stack) -> str:
+    """The tag of the images."""
+    return built.settings["STARS_TAG"]
+
+
+@pytest.fixture(scope="session")
+def stack(built: Stack, figure: Figure) -> Iterator[Stack]:
+    """`docker compose up --wait`."""
+    try:
+        started = time.monotonic()
+        built.compose("up", "-d", "--wait", "--no-build", timeout=300)
+        figure("`docker compose up --wait`: all healthy", f"{time.monotonic() - started:.0f} s")
+        yield built
+    except subprocess.CalledProcessError:
+        built.show_logs()
+        raise
+    finally:
+        built.compose("--profile", "*", "down", "-v", "--remove-orphans", "-t", "20", timeout=180)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import ConfigError, StarsError
+from contracts.errors import ConfigError, StarsError, places
 from contracts.stages import StageConfig
+from training.pipeline.sagemaker import TrainingJob, tell
 from training.running.configuration import load_config
 from training.running.execution import execute
 from training.running.folder import FACTS
@@ -23,25 +22,24 @@ from training.tracking.curves import Curves
 
 
 def main(stage: Stage, arguments: Sequence[str]) -> int:
-    """Run a stage; returns the exit code. Inside SageMaker no arguments are read, and a failure is written down."""
-    sagemaker = "SM_MODEL_DIR" in os.environ
+    """Run a stage; returns the exit code. In a training job of SageMaker's no arguments are read."""
     try:
         with interruptible(PlainLines().log):
-            if sagemaker:
-                _main_sagemaker(stage)
-            else:
+            job = TrainingJob.here()
+            if job is None:
                 _main_flags(stage, arguments)
+            else:
+                _main_job(stage, job)
     except StarsError as error:
-        if sagemaker:
-            _write_failure(str(error))
+        tell(str(error))
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{AGAIN}\n")
         return INTERRUPTED
-    except Exception:
-        if sagemaker:
-            _write_failure(traceback.format_exc())
+    except Exception as error:
+        where = " < ".join(reversed(places(error)))  # and not its message, which may quote a review
+        tell(f"{stage.name} failed with {type(error).__name__}: report this as a bug. {where}")
         raise
     return 0
 
@@ -59,32 +57,17 @@ def _main_flags(stage: Stage, arguments: Sequence[str]) -> None:
     _execute(stage, config, inputs, args.output)
 
 
-def _main_sagemaker(stage: Stage) -> None:
-    """SageMaker's layout: channels in SM_CHANNEL_*, hyperparameters.json, results in SM_MODEL_DIR."""
-    base = Path(os.environ.get("SM_INPUT_CONFIG_DIR", "/opt/ml/input/config"))
-    file = base / "hyperparameters.json"
-    flags: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    flags = {name: value for name, value in flags.items() if not name.startswith("sagemaker_")}
-    prefix = "SM_CHANNEL_"
-    inputs = {k.removeprefix(prefix).lower(): Path(v) for k, v in os.environ.items() if k.startswith(prefix)}
-    outputs = Path(os.environ["SM_MODEL_DIR"])
+def _main_job(stage: Stage, job: TrainingJob) -> None:
     # Spot training keeps checkpoints in the output folder too: SageMaker syncs it when it is the checkpoint path.
-    facts = _execute(stage, load_config(stage.config, stage.name, None, flags), inputs, outputs)
-    data = os.environ.get("SM_OUTPUT_DATA_DIR")
-    if data is not None:
-        Path(data).mkdir(parents=True, exist_ok=True)
-        (Path(data) / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    config = load_config(stage.config, stage.name, None, job.hyperparameters)
+    facts = _execute(stage, config, job.inputs, job.model)
+    job.data.mkdir(parents=True, exist_ok=True)
+    (job.data / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _execute(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], outputs: Path) -> dict[str, Any]:
     with Curves(config, outputs) as curves:
         return execute(stage, config, inputs, outputs, StageReporter(stage.name, [PlainLines(), curves]))
-
-
-def _write_failure(reason: str) -> None:
-    folder = Path(os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output"))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "failure").write_text(reason[:1024], encoding="utf-8")
 
 
 def _pair(text: str, flag: str) -> tuple[str, str]:

@@ -90,7 +90,8 @@ def _run(
 def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
     if missing := [name for name in stage.needs if name not in inputs]:
         raise ConfigError(
-            f"the input {missing[0]!r} is missing: give its folder, on the command line as --input {missing[0]}=PATH"
+            f"the input {missing[0]!r} is missing: give its folder, on the command line as --input {missing[0]}=PATH, "
+            "to a training job as a channel of that name"
         )
     known = (*stage.needs, *stage.reads)
     if unknown := [name for name in inputs if name.rstrip("0123456789") not in known]:
