@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import re
 import stat
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,20 @@ def test_the_images_get_what_the_lock_has() -> None:
         assert pinned and pinned.items() <= everywhere.items(), name
         assert "torch" not in pinned and not [each for each in pinned if re.match("nvidia|cuda|triton", each)], name
     assert f"ARG TORCH={everywhere['torch']}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_gateway_needs_nothing_that_its_image_leaves_out() -> None:
+    absent = _pinned("requirements-serve.lock").keys() - _pinned("infra/images/gateway.lock").keys()
+    modules = {module for module, owners in packages_distributions().items() if {o.lower() for o in owners} <= absent}
+    assert {"numpy", "safetensors", "torch", "yaml"} <= modules
+    code = f"""if True:
+        import importlib, pkgutil, sys
+        sys.modules |= dict.fromkeys({sorted(modules)})
+        for package in map(importlib.import_module, ("contracts", "service")):
+            for module in pkgutil.walk_packages(package.__path__, f"{{package.__name__}}."):
+                module.name.endswith("__main__") or importlib.import_module(module.name)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_every_package_in_an_image_has_a_hash() -> None:
