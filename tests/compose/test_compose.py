@@ -91,7 +91,7 @@ def test_the_gateway_image_starts_fast(stack: Stack, figure: Figure) -> None:
         until(alive, 30, "/healthz")
         figure("gateway image: `docker run` to /healthz", f"{time.monotonic() - started:.1f} s")
     finally:
-        subprocess.run(["docker", "rm", "-f", name], capture_output=True)
+        subprocess.run(["docker", "rm", "-fv", name], capture_output=True)
 
 
 def test_the_torchserve_image_is_a_sagemaker_endpoint(stack: Stack, figure: Figure) -> None:
@@ -119,15 +119,7 @@ def test_the_torchserve_image_is_a_sagemaker_endpoint(stack: Stack, figure: Figu
             answer = httpx.post(f"{url}/invocations", json={"text": text}, timeout=30, trust_env=False).json()
             assert answer == stack.predict(text).json()
     finally:
-        subprocess.run(["docker", "rm", "-f", name], capture_output=True)
-
-
-def test_without_a_wheel_for_it_the_build_says_so(stack: Stack) -> None:
-    """As on an architecture that PyTorch has none for; no index can be reached."""
-    command = ["docker", "build", "--target", "torch", "--build-arg", "TORCH=0.0.1"]
-    command += ["--build-arg", "HTTPS_PROXY=http://127.0.0.1:9", "."]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode != 0 and "PyTorch 0.0.1+cpu for" in done.stderr and "docs/images.md" in done.stderr
+        subprocess.run(["docker", "rm", "-fv", name], capture_output=True)
 
 
 def test_example_secrets_are_refused_where_others_can_reach_them(stack: Stack) -> None:
