@@ -119,7 +119,6 @@ class PrepareConfig(SparkConfig):
     max_ratio: float = Field(
         1.0, ge=1, le=1000, description="most rows of a star in train, as a multiple of the rarest star's"
     )
-    balance_evaluation: bool = Field(True, description="equally many rows of each star in validation and test")
     category_dropout: float = Field(
         0.1, ge=0, lt=1, description="share of train rows without their category, as clients may send none"
     )
@@ -186,6 +185,24 @@ class EvaluateConfig(StageConfig):
     name: str = MODEL_NAME
     against: str = Field(channels.PRODUCTION, description="channel or version to compare with")
     beat_baseline: bool = Field(True, description="fail unless TF-IDF is beaten; the most frequent star must always be")
+    max_ece: float = Field(
+        0.03,
+        gt=0,
+        le=1,
+        description="advise against a model whose calibration error may be above this, and fail where it surely is",
+    )
+    max_accuracy: float = Field(
+        0.8,
+        gt=0.2,
+        le=1,
+        description="fail above this share of right answers: something gives the stars away",
+    )
+    max_slice_drop: float = Field(
+        0.03,
+        ge=0,
+        le=1,
+        description="advise against a model whose accuracy falls by more in a slice of 200 rows",
+    )
     batch_size: int = Field(BATCH_SIZE, ge=1, le=65_536)
 
 

@@ -1,4 +1,4 @@
-"""Contract 3, the documents beside the manifest: golden.json and calibration.json."""
+"""Contract 3, the documents beside the manifest: what all of them share, and golden.json."""
 
 from __future__ import annotations
 
@@ -49,14 +49,6 @@ class Golden(Document):
 
     tolerance: Tolerance = 0.02
     cases: Annotated[tuple[GoldenCase, ...], AfterValidator(_at_least_one)]
-
-
-class Calibration(Document):
-    """calibration.json: the softmax temperature fitted on the validation split, and what it did on the test split."""
-
-    temperature: Annotated[Finite, Field(gt=0, le=100)]
-    ece_before: Annotated[Finite, Field(ge=0, le=1)]
-    ece_after: Annotated[Finite, Field(ge=0, le=1)]
 
 
 def explain_file(file: str, error: ValidationError, model: type[BaseModel]) -> list[str]:

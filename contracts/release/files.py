@@ -33,7 +33,7 @@ FILES: dict[str, ReleaseFile] = {
     "model.safetensors": ReleaseFile("the trained weights, which the reference engine computes with", WEIGHTS_LIMIT),
     "tokenizer.json": ReleaseFile("from text to token ids, as the tokenizers library writes it", CONFIG_LIMIT),
     "golden.json": ReleaseFile("reviews with the logits that every engine must give", DOCUMENT_LIMIT),
-    "calibration.json": ReleaseFile("the temperature, and what it did on the test split", DOCUMENT_LIMIT),
+    "calibration.json": ReleaseFile("what the logits mean as probabilities", DOCUMENT_LIMIT),
     "MODEL_CARD.md": ReleaseFile("what the model is and how good it is, for people", DOCUMENT_LIMIT),
     "DATA_CARD.md": ReleaseFile("what it learnt from, for people", DOCUMENT_LIMIT),
     "model-int8.safetensors": ReleaseFile("the same weights in eight bits, for an engine", WEIGHTS_LIMIT, False),

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from contracts.errors import ModelError, ReleaseError
-from contracts.release.documents import Calibration, Golden, explain_file
+from contracts.release.calibration import Calibration
+from contracts.release.documents import Golden, explain_file
 from contracts.release.files import DOCUMENT_LIMIT, FILES, MANIFEST
 from contracts.release.manifest import FileEntry, Manifest
 from contracts.release.signing import signature_problem

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from contracts.errors import ReleaseError
 from contracts.release.bundled import key_for_folder
+from contracts.release.calibration import Calibration
 from contracts.release.documents import Golden
 from contracts.release.inspection import inspect
 from contracts.release.manifest import Manifest
@@ -37,6 +38,10 @@ class Release:
     def golden(self) -> Golden:
         """The cases that a loaded model must answer before it gets traffic."""
         return Golden.model_validate(load_json((self.folder / "golden.json").read_bytes()))
+
+    def calibration(self) -> Calibration:
+        """What its logits mean."""
+        return Calibration.model_validate(load_json((self.folder / "calibration.json").read_bytes()))
 
     def tolerances(self) -> dict[str, float]:
         """How far a logit may be from the golden one, by engine."""

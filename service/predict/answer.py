@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from contracts.errors import ReviewError
 from contracts.isolation import FAILED
+from contracts.release.calibration import Calibration
 from contracts.review import STARS
 from contracts.wire import Prediction
 from service.errors import InvalidRequest
@@ -15,26 +15,23 @@ from service.errors import InvalidRequest
 DIGITS = 4
 
 
-def probabilities(logits: Sequence[float], temperature: float) -> list[float]:
-    """Softmax of logits / temperature (Guo et al. 2017, arXiv:1706.04599), rounded so that the sum is still 1."""
-    top = max(logits)
-    weights = [math.exp((logit - top) / temperature) for logit in logits]
-    total = sum(weights)
-    rounded = [round(weight / total, DIGITS) for weight in weights]
-    largest = logits.index(top)
-    others = sum(p for i, p in enumerate(rounded) if i != largest)
-    rounded[largest] = round(1 - others, DIGITS)
-    return rounded
+def rounded(probabilities: Sequence[float], best: int) -> list[float]:
+    """Probabilities with a few digits, whose sum is still 1; `best` is the place of the largest."""
+    digits = [round(probability, DIGITS) for probability in probabilities]
+    digits[best] = round(1 - (sum(digits) - digits[best]), DIGITS)
+    return digits
 
 
-def answer(prediction: Prediction, temperature: float, model: str, version: str) -> dict[str, Any]:
-    """The answer of contract 4. `stars` is the rating with the largest logit; temperature cannot change which."""
-    chances = probabilities(prediction.logits, temperature)
+def answer(prediction: Prediction, calibration: Calibration, model: str, version: str) -> dict[str, Any]:
+    """The answer of contract 4. `stars` is the rating with the largest logit; calibration cannot change which."""
     best = prediction.logits.index(max(prediction.logits))
+    probabilities = calibration.probabilities(prediction.logits)
+    chances = rounded(probabilities, best)
     return {
         "stars": STARS[best],
         "expected_stars": round(sum(star * p for star, p in zip(STARS, chances, strict=True)), DIGITS),
         "confidence": chances[best],
+        "likely": calibration.likely_stars(probabilities),
         "probabilities": {str(star): p for star, p in zip(STARS, chances, strict=True)},
         "truncated": prediction.truncated,
         "tokens": prediction.tokens,

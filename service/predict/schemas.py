@@ -50,6 +50,10 @@ class Answer(BaseModel):
     confidence: float = Field(
         ge=0, le=1, description="The probability of `stars`. Calibrated: of the answers with 0.7, about 70 % are right."
     )
+    likely: list[int] | None = Field(
+        description="The stars among which the true rating is in nine of ten reviews, in order. Null where the release "
+        "was not calibrated for it."
+    )
     probabilities: dict[str, float] = Field(description='A probability for each of "1" to "5"; they add up to 1.')
     truncated: bool = Field(description="Whether some of the text was left out to stay within the token limit.")
     tokens: int = Field(description="Tokens that the model read.")

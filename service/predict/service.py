@@ -8,13 +8,13 @@ from time import perf_counter
 from typing import Any, NamedTuple, cast
 
 from contracts.errors import DeadlineExceeded, ReviewError
-from contracts.release.manifest import Manifest
 from contracts.review import Review
 from contracts.wire import Prediction, Predictions
 from service.backend.protocol import Backend, NotLoaded
 from service.metrics import Metrics
 from service.predict.answer import answer
 from service.predict.queue import ReviewQueue
+from service.releases.loaded import LoadedRelease
 from service.releases.service import Releases
 from service.settings import Limits
 
@@ -40,7 +40,7 @@ class Predictor:
         self.limits = limits
         self._metrics = metrics
         self.queue = ReviewQueue(limits.queue_reviews, limits.model_reviews, limits.deadline_seconds)
-        self._asking: set[asyncio.Task[tuple[Manifest, Predictions]]] = set()
+        self._asking: set[asyncio.Task[tuple[LoadedRelease, Predictions]]] = set()
 
     async def predict(self, reviews: Sequence[Review | ReviewError]) -> Predicted:
         """Answers for the reviews that could be read; the others keep their errors.
@@ -58,7 +58,7 @@ class Predictor:
                 asking = asyncio.create_task(self._ask(readable, left))
                 self._asking.add(asking)
                 asking.add_done_callback(self._asked)
-                manifest, predictions = await asyncio.shield(asking)
+                release, predictions = await asyncio.shield(asking)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no answer within {self.limits.deadline_seconds:g} s: send fewer reviews, or try again later"
@@ -74,16 +74,16 @@ class Predictor:
         }
         predicted = iter(predictions.items)
         outcomes = [next(predicted) if isinstance(review, Review) else review for review in reviews]
-        answers = [self._answer(outcome, manifest) for outcome in outcomes]
-        return Predicted(answers, manifest.name, manifest.version, timing)
+        answers = [self._answer(outcome, release) for outcome in outcomes]
+        return Predicted(answers, release.manifest.name, release.version, timing)
 
-    def _answer(self, outcome: Prediction | ReviewError, manifest: Manifest) -> dict[str, Any] | ReviewError:
+    def _answer(self, outcome: Prediction | ReviewError, release: LoadedRelease) -> dict[str, Any] | ReviewError:
         if isinstance(outcome, ReviewError):
             return outcome
         self._metrics.predicted(outcome)
-        return answer(outcome, manifest.temperature, manifest.name, manifest.version)
+        return answer(outcome, release.calibration, release.manifest.name, release.version)
 
-    async def _ask(self, reviews: Sequence[Review], seconds: float) -> tuple[Manifest, Predictions]:
+    async def _ask(self, reviews: Sequence[Review], seconds: float) -> tuple[LoadedRelease, Predictions]:
         """Have the reviews read by the release in service now; they keep their place in the queue until that is done.
 
         A task of its own: it goes on when the client has left or the deadline has passed, because the model server
@@ -96,11 +96,11 @@ class Predictor:
                 async with asyncio.timeout(self.limits.hang_seconds + GRACE_SECONDS):
                     predictions = await self._backend.predict(serving.version, reviews, seconds)
             answered = True
-            return serving.manifest, predictions
+            return serving, predictions
         finally:
             self.queue.leave(len(reviews), answered)
 
-    def _asked(self, asking: asyncio.Task[tuple[Manifest, Predictions]]) -> None:
+    def _asked(self, asking: asyncio.Task[tuple[LoadedRelease, Predictions]]) -> None:
         self._asking.discard(asking)
         if not asking.cancelled():
             asking.exception()  # seen, where nobody waits for it any more

@@ -22,6 +22,7 @@ class LoadedRelease:
     def __init__(self, release: Release) -> None:
         self.folder = release.folder
         self.manifest = release.manifest
+        self.calibration = release.calibration()
         self._cases = release.golden().cases
         self._tolerances = release.tolerances()
         self._uses = 0

@@ -19,7 +19,7 @@ from service.cli import app
 
 pytestmark = pytest.mark.slow
 FIELDS = {
-    *("stars", "expected_stars", "confidence", "probabilities"),
+    *("stars", "expected_stars", "confidence", "likely", "probabilities"),
     *("truncated", "tokens", "unfamiliar", "model", "version"),
 }
 

@@ -167,7 +167,7 @@ def test_a_candidate_is_judged_against_production_on_the_same_rows(
     safetensors.numpy.save_file(weights, worse / "model.safetensors", metadata={"format": "pt"})
     facts = {}
     for name, folder in (("same", inputs["convert"]), ("worse", worse)):
-        config = evaluate.Config(store=str(url), beat_baseline=False)
+        config = evaluate.Config(store=str(url), beat_baseline=False, max_ece=1, max_accuracy=1)
         judged = {"prepare": inputs["prepare"], "convert": folder}
         facts[name] = execute(evaluate.STAGE, config, judged, tmp_path / name, Recorder())
         assert facts[name]["production"] == first["version"]

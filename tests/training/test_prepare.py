@@ -20,7 +20,7 @@ from training.data.labelled import LabelledReviews, prepared_encoder
 from training.data.rows import MAPPED_SCHEMA, prepare_reviews
 from training.data.spark import spark_session
 from training.data.splits import SPLITS, read_split
-from training.data.splitting import flag_duplicates, most_of_a_star
+from training.data.splitting import flag_duplicates, most_of_each_star
 from training.data.tokens import TokenRows
 from training.model import base_model
 from training.running.execution import execute
@@ -81,13 +81,14 @@ def test_the_quarantine_says_where_a_review_came_from(prepared: Path) -> None:
     assert read_facts(prepared)["put_aside_reasons"] == {"duplicate_review_id": 1, "duplicate_text": 1}
 
 
-def test_splits_are_balanced_and_share_no_text(prepared: Path) -> None:
+def test_splits_share_no_text_and_only_train_is_balanced(prepared: Path) -> None:
+    facts = read_facts(prepared)["splits"]
     texts: dict[tuple[str, str], str] = {}
     for split in SPLITS:
         table = read_split(prepared, split)
         stars = collections.Counter(table["star_rating"].to_pylist())
         assert set(stars) == {1, 2, 3, 4, 5}
-        assert len(set(stars.values())) == 1
+        assert len(set(stars.values())) == 1 if split == "train" else stars.total() == facts[split]["available"]
         for entry in table.to_pylist():
             assert texts.setdefault((entry["first"], entry["second"]), split) == split
 
@@ -136,7 +137,7 @@ def test_near_duplicates_go_to_one_split_and_nothing_else_moves(tmp_path: Path, 
     where: dict[bool, dict[str, str]] = {}
     for near in (True, False):
         outputs = tmp_path / str(near)
-        config = prepare.Config(near_duplicates=near, balance_evaluation=False, max_ratio=1000)
+        config = prepare.Config(near_duplicates=near, max_ratio=1000)
         execute(prepare.STAGE, config, {"ingest": tmp_path / "ingest"}, outputs, Recorder())
         where[near] = {id: split for split in SPLITS for id in read_split(outputs, split)["review_id"].to_pylist()}
     on, off = where[True], where[False]
@@ -203,10 +204,13 @@ def test_a_row_is_cleaned_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rarest_star_and_the_limit_bound_a_split() -> None:
     counts = {1: 40, 2: 10, 3: 30, 4: 50, 5: 90}
     config = PrepareConfig(max_ratio=2.5)
-    assert [most_of_a_star(split, counts, config) for split in SPLITS] == [25, 10, 10]
-    assert most_of_a_star("test", counts, PrepareConfig(balance_evaluation=False)) >= 90
-    assert [most_of_a_star(split, counts, PrepareConfig(limit=100)) for split in SPLITS] == [10, 2, 2]
-    assert most_of_a_star("test", counts, PrepareConfig(limit=1)) == 1
+    assert most_of_each_star("train", counts, config) == dict.fromkeys(counts, 25)
+    for split in ("validation", "test"):
+        assert most_of_each_star(split, counts, config) == counts
+    limited = PrepareConfig(limit=100)
+    assert most_of_each_star("train", counts, limited) == dict.fromkeys(counts, 10)
+    assert most_of_each_star("test", counts, limited) == {1: 2, 2: 1, 3: 1, 4: 2, 5: 4}
+    assert most_of_each_star("test", counts, PrepareConfig(limit=1)) == dict.fromkeys(counts, 1)
 
 
 @pytest.mark.parametrize("broken", ["clean", "names_the_star"])

@@ -101,21 +101,26 @@ def write_splits(
                 f"the {split} split has no review with {' or '.join(absent)} stars: bring more data of that rating"
             )
         of_split = kept.filter(f.col("split") == split)
-        stars = _write_split(of_split, split, most_of_a_star(split, counts, config), outputs)
+        stars = _write_split(of_split, split, most_of_each_star(split, counts, config), outputs)
         splits[split] = {"rows": sum(stars.values()), "stars": stars, "available": sum(counts.values())}
         report.progress(0.8 + 0.06 * (at + 1), f"{split}: {splits[split]['rows']:,} rows")
     facts |= {"put_aside": quarantined, "put_aside_reasons": reasons, "splits": splits}
     return sum(available.values()) + quarantined, facts
 
 
-def most_of_a_star(split: str, counts: Mapping[int, int], config: PrepareConfig) -> int:
-    """How many rows of a star a split may hold, by the rarest star's count, `max_ratio` and `limit`."""
-    ratio = config.max_ratio if split == "train" else (1.0 if config.balance_evaluation else float("inf"))
-    most = min(counts.values()) * ratio
-    if config.limit is not None:
-        share = {"validation": config.validation_fraction, "test": config.test_fraction}
-        most = min(most, config.limit * share.get(split, 1 - sum(share.values())) / len(STARS))
-    return max(1, int(min(most, 2**31 - 1)))
+def most_of_each_star(split: str, counts: Mapping[int, int], config: PrepareConfig) -> dict[int, int]:
+    """How many rows of each star a split may hold.
+
+    In train by the rarest star's count and `max_ratio`, and with `limit` equally many of each. Validation and test
+    hold the stars as customers give them, with `limit` fewer of each in proportion.
+    """
+    share = {"validation": config.validation_fraction, "test": config.test_fraction}
+    wanted = config.limit and config.limit * share.get(split, 1 - sum(share.values()))
+    if split == "train":
+        most = min(counts.values()) * config.max_ratio
+        return dict.fromkeys(counts, max(1, int(min(most, wanted / len(STARS) if wanted else most))))
+    kept = min(1.0, wanted / sum(counts.values())) if wanted else 1.0
+    return {star: max(1, round(count * kept)) for star, count in counts.items()}
 
 
 def _write_quarantine(bad: DataFrame, folder: Path) -> tuple[int, dict[str, int]]:
@@ -129,15 +134,16 @@ def _write_quarantine(bad: DataFrame, folder: Path) -> tuple[int, dict[str, int]
     return rows, {row["reason"]: row["count"] for row in counted}
 
 
-def _write_split(rows: DataFrame, split: str, most: int, outputs: Path) -> dict[str, int]:
-    """Write at most so many rows of each star, chosen by the hash of their ids. Returns how many of each there are."""
+def _write_split(rows: DataFrame, split: str, most: Mapping[int, int], outputs: Path) -> dict[str, int]:
+    """Write of each star at most so many rows, chosen by the hash of their ids. Returns how many of each there are."""
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
     salted = f.xxhash64(f.lit("balance"), "review_id")
     window = Window.partitionBy("star_rating").orderBy(salted, "review_id")
     ranked = rows.withColumn("rank", f.row_number().over(window))
-    chosen = ranked.filter(f.col("rank") <= most).select(*SPLIT_SCHEMA.names)
+    of_star = f.create_map(*(f.lit(each) for pair in most.items() for each in pair))
+    chosen = ranked.filter(f.col("rank") <= of_star[f.col("star_rating")]).select(*SPLIT_SCHEMA.names)
     files = 1 if split != "train" else 4
     ordered = chosen.repartition(files, "review_id").sortWithinPartitions(f.xxhash64("review_id"), "review_id")
     ordered.write.mode("overwrite").parquet(str(outputs / split))

@@ -32,21 +32,25 @@ _LEAST_VARIANCE = 0.01
 
 
 class Bins(NamedTuple):
-    """The bins that hold rows, each an array (bins,): rows, sum of the confidences, number of right predictions."""
+    """The bins that hold rows, each an array (bins,), of rows with weights whose mean is 1.
+
+    Sums of the weights, of the confidences, of what was right, and of the weights' squares.
+    """
 
     rows: Floats
     confidence: Floats
     right: Floats
+    squares: Floats
 
     @classmethod
-    def of(cls, confidence: Floats, right: NDArray[np.bool_]) -> Bins:
-        """(n,) top probabilities, and whether each prediction was right."""
+    def of(cls, confidence: Floats, right: NDArray[np.bool_], weights: Floats | None = None) -> Bins:
+        """(n,) top probabilities, whether each prediction was right, and what each row counts: the same if not said."""
+        weight = np.ones(len(confidence)) if weights is None else weights / weights.mean()
         # Bins are (0, 1/15], (1/15, 2/15], ...: a confidence on an edge belongs below it.
         at = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        rows = np.bincount(at, minlength=BINS).astype(np.float64)
-        sums = np.bincount(at, weights=confidence, minlength=BINS).astype(np.float64)
-        hits = np.bincount(at, weights=right, minlength=BINS).astype(np.float64)
-        return cls(rows[rows > 0], sums[rows > 0], hits[rows > 0])
+        sums = [np.bincount(at, w, minlength=BINS) for w in (weight, weight * confidence, weight * right, weight**2)]
+        held = sums[0] > 0
+        return cls(*(each[held].astype(np.float64) for each in sums))
 
 
 def observed_error(bins: Bins) -> float:
@@ -74,8 +78,9 @@ class _Family:
         # An overconfident bin can be off by all of its confidence, an underconfident one by the rest.
         self.largest = np.where(gaps < 0, 1 - self.confidence, self.confidence) * self.share
         accuracy = (bins.right + self.confidence) / (bins.rows + 1)
-        self.variance = self.share / total * np.maximum(accuracy * (1 - accuracy), _LEAST_VARIANCE)
-        self.total = total
+        # Of a bin's gap, for each unit of a row's own variance: share / rows where all rows count the same.
+        self.unit = bins.squares / total**2
+        self.variance = self.unit * np.maximum(accuracy * (1 - accuracy), _LEAST_VARIANCE)
         self.observed = self.gaps.sum()
         self.noise = np.random.default_rng(SEED).standard_normal((DRAWS, BINS))[:, : len(self.gaps)]
 
@@ -95,7 +100,7 @@ class _Family:
         off = self.sign * gaps / self.share
         accuracy = np.clip(self.confidence - off, 0, 1)
         # What varies from sample to sample: which of a bin's rows are right, and how many rows fall into it.
-        variance = self.share / self.total * (accuracy * (1 - accuracy) + (1 - self.share) * off**2)
+        variance = self.unit * (accuracy * (1 - accuracy) + (1 - self.share) * off**2)
         shown = np.abs(gaps + self.noise * np.sqrt(variance)).sum(axis=1)
         return float((shown <= self.observed).mean())
 

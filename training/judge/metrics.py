@@ -4,6 +4,9 @@ Stars are integers 1 to 5. A prediction is the most probable star. Accuracy, MAE
 functions of the 5 x 5 confusion matrix alone, and drawing n rows with replacement is drawing n times from the
 matrix's cells: the bootstrap (Efron 1979) of these five costs the same for a hundred rows and for a million. The
 calibration error is no such function, and is biased in every resample: training/judge/calibration_error.py.
+
+Customers give some stars far more often than others. What is `balanced` is measured as if all stars were equally
+frequent: each row of the confusion matrix is divided by its sum, and each review counts by how rare its star is.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from contracts.review import STARS
 from training.data.arrays import Floats, Ints
 from training.judge.calibration_error import Bins, calibration_error
 
+Matrix = Ints | Floats
 Interval = dict[str, float]
 """{"value": the point estimate, "low", "high": the bounds of the 95 % interval}: as reports and manifests hold it."""
 
@@ -43,33 +47,33 @@ def confusion(truth: Ints, predicted: Ints) -> Ints:
     return np.bincount(cells, minlength=_CLASSES**2).reshape(_CLASSES, _CLASSES)
 
 
-# Functions of a confusion matrix (..., 5, 5): leading axes are resamples and stay.
+# Functions of a confusion matrix (..., 5, 5), of counts or of shares: leading axes are resamples and stay.
 
 
-def accuracy(matrix: Ints) -> Floats:
+def accuracy(matrix: Matrix) -> Floats:
     """Share of rows with exactly the right star."""
     return _share(matrix, _DISTANCE == 0)
 
 
-def within_one(matrix: Ints) -> Floats:
+def within_one(matrix: Matrix) -> Floats:
     """Share of rows at most one star off."""
     return _share(matrix, _DISTANCE <= 1)
 
 
-def mae(matrix: Ints) -> Floats:
+def mae(matrix: Matrix) -> Floats:
     """Mean distance between predicted and true star."""
     return _share(matrix, _DISTANCE)
 
 
-def macro_f1(matrix: Ints) -> Floats:
+def macro_f1(matrix: Matrix) -> Floats:
     """Mean F1 over the stars that occur, as truth or as prediction."""
     occurs = matrix.sum(-1) + matrix.sum(-2)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
-    f1 = 2 * hits / np.maximum(occurs, 1)
+    f1 = 2 * hits / np.where(occurs > 0, occurs, 1)
     return np.asarray(f1.sum(-1) / (occurs > 0).sum(-1), dtype=np.float64)
 
 
-def quadratic_kappa(matrix: Ints) -> Floats:
+def quadratic_kappa(matrix: Matrix) -> Floats:
     """Cohen's kappa with quadratic weights (Cohen 1968): 1 is perfect, 0 is chance.
 
     0 where it is undefined, because all rows have the same star, as truth and as prediction.
@@ -82,7 +86,7 @@ def quadratic_kappa(matrix: Ints) -> Floats:
     return np.where(defined, 1 - observed / np.where(defined, expected, 1), 0.0)
 
 
-FROM_CONFUSION: dict[str, Callable[[Ints], Floats]] = {
+FROM_CONFUSION: dict[str, Callable[[Matrix], Floats]] = {
     "accuracy": accuracy,
     "mae": mae,
     "within_one": within_one,
@@ -91,65 +95,103 @@ FROM_CONFUSION: dict[str, Callable[[Ints], Floats]] = {
 }
 
 
-def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
+def balanced_weights(truth: Ints) -> Floats:
+    """(n,) what each row counts where all stars that occur shall count the same."""
+    rows = np.bincount(truth, minlength=_CLASSES + 1)
+    return 1 / rows[truth]
+
+
+def expected_calibration_error(truth: Ints, probabilities: Floats, balanced: bool = False) -> float:
     """Mean gap between confidence and accuracy over 15 bins of the top probability, without the sample's noise."""
-    return calibration_error(_bins(truth, probabilities))[0]
+    return calibration_error(_bins(truth, probabilities, balanced))[0]
 
 
-def measure(truth: Ints, probabilities: Floats) -> dict[str, Interval]:
+def measure(truth: Ints, probabilities: Floats, balanced: bool = False) -> dict[str, Interval]:
     """Every metric with its 95 % interval: accuracy, mae, within_one, macro_f1, qwk, ece, nll."""
-    measured = _measure_confusion(confusion(truth, predicted_stars(probabilities)), FROM_CONFUSION)
-    value, low, high = calibration_error(_bins(truth, probabilities))
+    measured = _measure_confusion(confusion(truth, predicted_stars(probabilities)), FROM_CONFUSION, balanced)
+    value, low, high = calibration_error(_bins(truth, probabilities, balanced))
     measured["ece"] = {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6)}
     losses = log_losses(truth, probabilities)
+    weights = balanced_weights(truth) if balanced else np.ones(len(truth))
     rng = np.random.default_rng(SEED)
-    draws = np.array([losses[rng.integers(len(truth), size=len(truth))].mean() for _ in range(RESAMPLES)])
-    measured["nll"] = _interval(float(losses.mean()), draws)
+    rows = (rng.integers(len(truth), size=len(truth)) for _ in range(RESAMPLES))
+    draws = np.array([np.average(losses[chosen], weights=weights[chosen]) for chosen in rows])
+    measured["nll"] = _interval(float(np.average(losses, weights=weights)), draws)
     return measured
 
 
 def slices(
-    truth: Ints, predicted: Ints, categories: Sequence[str], body_words: Ints
+    truth: Ints, predicted: Ints, categories: Sequence[str], body_words: Ints, balanced: bool = False
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """n, accuracy, MAE and within-one by product category (the largest), by length in words and by true star."""
+    """n, accuracy, MAE and within-one by product category (the largest), by length in words and by true star.
+
+    Balanced are the stars that occur in the slice.
+    """
+    chosen = {name: FROM_CONFUSION[name] for name in ("accuracy", "mae", "within_one")}
+    return {
+        by: {
+            name: {"n": int(rows.sum())} | _measure_confusion(confusion(truth[rows], predicted[rows]), chosen, balanced)
+            for name, rows in masks.items()
+            if rows.any()
+        }
+        for by, masks in slice_rows(truth, categories, body_words).items()
+    }
+
+
+def slice_rows(truth: Ints, categories: Sequence[str], body_words: Ints) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Which rows (n,) are in which slice, by what they are cut by and the slice's name."""
     starts = [least for least, _ in LENGTH_BUCKETS]
     buckets = np.searchsorted(starts, body_words, side="right") - 1
     named = np.asarray(categories, dtype=object)
-    groups = {
+    return {
         "category": {name or "(none)": named == name for name, _ in Counter(categories).most_common(MOST_CATEGORIES)},
         "length": {name: buckets == i for i, (_, name) in enumerate(LENGTH_BUCKETS)},
         "star": {str(star): truth == star for star in STARS},
     }
-    chosen = {name: FROM_CONFUSION[name] for name in ("accuracy", "mae", "within_one")}
-    return {
-        by: {
-            name: {"n": int(rows.sum())} | _measure_confusion(confusion(truth[rows], predicted[rows]), chosen)
-            for name, rows in masks.items()
-            if rows.any()
-        }
-        for by, masks in groups.items()
-    }
 
 
-def paired_difference(ours: Floats, theirs: Floats) -> Interval:
+def paired_difference(ours: Floats, theirs: Floats, groups: Ints | None = None) -> Interval:
     """Mean of ours - theirs with its interval, resampling rows, so that what is hard for both cancels out.
 
     Both are one value a row, of which there are few different ones: a hit (0 or 1) or a distance (0 to 4).
     """
-    values, counts = np.unique(ours - theirs, return_counts=True)
-    draws = np.random.default_rng(SEED).multinomial(len(ours), counts / len(ours), size=RESAMPLES)
-    return _interval(float((ours - theirs).mean()), draws @ values / len(ours))
+    return measured_share(ours - theirs, groups)
 
 
-def _share(matrix: Ints, weights: NDArray[Any]) -> Floats:
+def measured_share(rows: Floats, groups: Ints | None = None) -> Interval:
+    """Mean of one value a row, of which there are few different ones, with its interval.
+
+    With `groups`, a number a row, it is the mean of the groups' means, and each group is resampled by itself.
+    """
+    rng = np.random.default_rng(SEED)
+    groups = np.zeros(len(rows), dtype=np.int64) if groups is None else groups
+    means, draws = [], []
+    for group in np.unique(groups):
+        of_group = rows[groups == group]
+        values, counts = np.unique(of_group, return_counts=True)
+        means.append(of_group.mean())
+        draws.append(rng.multinomial(len(of_group), counts / len(of_group), size=RESAMPLES) @ values / len(of_group))
+    return _interval(float(np.mean(means)), np.mean(draws, axis=0))
+
+
+def _share(matrix: Matrix, weights: NDArray[Any]) -> Floats:
     return np.asarray((matrix * weights).sum((-2, -1)) / matrix.sum((-2, -1)), dtype=np.float64)
 
 
-def _measure_confusion(matrix: Ints, metrics: dict[str, Callable[[Ints], Floats]]) -> dict[str, Interval]:
+def _measure_confusion(
+    matrix: Ints, metrics: dict[str, Callable[[Matrix], Floats]], balanced: bool
+) -> dict[str, Interval]:
     n = int(matrix.sum())
     cells = np.random.default_rng(SEED).multinomial(n, matrix.ravel() / n, size=RESAMPLES)
     draws = cells.reshape(RESAMPLES, _CLASSES, _CLASSES)
-    return {name: _interval(float(metric(matrix)), metric(draws)) for name, metric in metrics.items()}
+    seen, resampled = (_balanced(matrix), _balanced(draws)) if balanced else (matrix, draws)
+    return {name: _interval(float(metric(seen)), metric(resampled)) for name, metric in metrics.items()}
+
+
+def _balanced(matrix: Ints) -> Floats:
+    """Counts (..., 5, 5) as each true star's shares, which add up to 1; nothing where a star does not occur."""
+    rows = matrix.sum(-1, keepdims=True)
+    return np.asarray(matrix / np.where(rows > 0, rows, 1), dtype=np.float64)
 
 
 def _interval(value: float, draws: Floats) -> Interval:
@@ -157,8 +199,9 @@ def _interval(value: float, draws: Floats) -> Interval:
     return {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
 
-def _bins(truth: Ints, probabilities: Floats) -> Bins:
-    return Bins.of(probabilities.max(axis=1), predicted_stars(probabilities) == truth)
+def _bins(truth: Ints, probabilities: Floats, balanced: bool) -> Bins:
+    weights = balanced_weights(truth) if balanced else None
+    return Bins.of(probabilities.max(axis=1), predicted_stars(probabilities) == truth, weights)
 
 
 def log_losses(truth: Ints, probabilities: Floats) -> Floats:

@@ -14,18 +14,22 @@ from contracts.errors import DataError, NotFound
 from contracts.release import channels
 from contracts.release.lookup import find, resolve
 from contracts.release.release import Release
+from contracts.review import STARS
 from contracts.stages import IngestConfig
 from contracts.store.urls import open_store
 from training.data.arrays import Floats, Ints
 from training.data.labelled import LabelledReviews, answerable
 from training.data.tokens import TokenRows
 from training.ingest.labelled import read_labelled
-from training.judge.calibration import softmax
+from training.judge import calibration
 from training.judge.judgement import judge
-from training.judge.metrics import expected_calibration_error, measure, paired_difference, predicted_stars
+from training.judge.metrics import expected_calibration_error, measure, paired_difference, predicted_stars, slice_rows
 from training.model.reference import Progress, ReferenceModel
 from training.model.serving import ServingModel
 from training.running.folder import read_facts
+
+SLICE_ROWS = 200
+"""A slice of fewer rows says too little to hold a release back."""
 
 JudgedEngine = Literal["reference", "serving"]
 
@@ -56,19 +60,23 @@ def evaluate_release(
                 "every review is over the release's token limit, and it refuses such reviews: bring shorter ones"
             )
         served = ServingModel(release.folder) if engine == "serving" else None  # missing: said before the work
+        meaning = release.calibration()
         logits = ReferenceModel(release.folder).logits(tokens, progress)
         differences = {}
         if served:
             reference_logits, logits = logits, served.logits(tokens, progress)
             differences["engine"] = {"kind": served.kind} | engine_difference(reference_logits, logits)
     reviews = reviews.take(rows)
-    judged = judge(reviews, softmax(logits, release.manifest.temperature))
+    probabilities = calibration.probabilities(meaning, logits)
+    judged = judge(reviews, probabilities, meaning.likely, balanced=False)
     metrics = judged.pop("metrics")
+    balanced = measure(reviews.stars, probabilities, balanced=True) if len(set(reviews.stars)) == len(STARS) else None
     return {
         "n": len(reviews),
         **{name: measured["value"] for name, measured in metrics.items()},
-        "ece_untempered": round(expected_calibration_error(reviews.stars, softmax(logits)), 6),
+        "ece_untempered": round(expected_calibration_error(reviews.stars, calibration.softmax(logits)), 6),
         "intervals": {name: [measured["low"], measured["high"]] for name, measured in metrics.items()},
+        "balanced": balanced,
         **judged,
         "skipped": asdict(skipped) | {"too_many_tokens": 0} | unread,
         "model": release.manifest.name,
@@ -105,15 +113,23 @@ def compare_with(
         rows, tokens = tokens_for(release, prepare, test)
         if len(rows) == 0:
             return None
-        logits = ReferenceModel(release.folder).logits(tokens)
-    truth, ours, theirs = test.stars[rows], predicted_stars(candidate[rows]), predicted_stars(logits)
+        probabilities = calibration.probabilities(release.calibration(), ReferenceModel(release.folder).logits(tokens))
+    test, ours, theirs = test.take(rows), predicted_stars(candidate[rows]), predicted_stars(probabilities)
+    truth = test.stars
+    right, theirs_right = 1.0 * (ours == truth), 1.0 * (theirs == truth)
     return {
         "version": version,
         "rows": len(rows),
-        "metrics": measure(truth, softmax(logits, release.manifest.temperature)),
+        "metrics": measure(truth, probabilities, balanced=True),
         "difference": {
-            "accuracy": paired_difference(1.0 * (ours == truth), 1.0 * (theirs == truth)),
-            "mae": paired_difference(1.0 * np.abs(ours - truth), 1.0 * np.abs(theirs - truth)),
+            "accuracy": paired_difference(right, theirs_right, truth),
+            "mae": paired_difference(1.0 * np.abs(ours - truth), 1.0 * np.abs(theirs - truth), truth),
+        },
+        "slices": {
+            f"{by} {name}": {"n": int(mask.sum()), "accuracy": paired_difference(right[mask], theirs_right[mask])}
+            for by, masks in slice_rows(truth, test.categories, test.body_words).items()
+            for name, mask in masks.items()
+            if mask.sum() >= SLICE_ROWS
         },
     }
 

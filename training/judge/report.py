@@ -14,6 +14,7 @@ COLUMNS = {
     "ece": "ECE",
 }
 SHARES = frozenset({"accuracy", "within_one"})
+EQUALLY = "as if all stars were equally frequent in them."
 SLICE_TITLES = {"category": "Category", "length": "Words in the body", "star": "True star"}
 
 
@@ -21,7 +22,7 @@ def interval(name: str, measured: Mapping[str, float]) -> str:
     """ "61.2 % (60.1 to 62.3)", or "0.471 (0.455 to 0.488)" for what is no share."""
     value, low, high = measured["value"], measured["low"], measured["high"]
     if name in SHARES:
-        return f"{value:.1%} ({low:.1%} to {high:.1%})".replace("%", " %")
+        return _percent(measured)
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
@@ -31,6 +32,36 @@ def metrics_table(models: Mapping[str, Mapping[str, Mapping[str, float]]]) -> st
         ["", *COLUMNS.values()],
         [[name, *(interval(column, metrics[column]) for column in COLUMNS)] for name, metrics in models.items()],
     )
+
+
+def calibration_sentences(report: Mapping[str, Any]) -> str:
+    """What calibration was fitted on and did, and how often the sets of likely stars hold the true one."""
+    fitted, likely = report["calibration"], report["likely"]
+    return (
+        f"Temperatures from {fitted['doubt']['certain']:.2f} (where the network sees one star only) to "
+        f"{fitted['doubt']['doubtful']:.2f} (where it sees no difference), fitted on {fitted['rows']:,} reviews of the "
+        f"validation split, take the expected calibration error from {fitted['ece_before']:.3f} to "
+        f"{fitted['ece_after']:.3f}. The likely stars, {likely['stars']['value']:.1f} of the five on average, hold the "
+        f"true one in {_percent(likely['held'])} of the reviews; they are made for {likely['coverage']:.0%}.".replace(
+            "%.", " %."
+        )
+    )
+
+
+def rated_table(as_rated: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The same reviews as customers rate them."""
+    return "As customers rate, where five stars are most of all:\n\n" + metrics_table(
+        {"the answers": as_rated["metrics"], "told how often each star is": as_rated["told_the_shares"]}
+    )
+
+
+def headlines_sentence(report: Mapping[str, Any]) -> str:
+    """What the headlines are worth."""
+    found = report["without_headlines"]
+    return (
+        f"Without headlines, which {found['rows']:,} of the {report['rows']['test']:,} reviews have, accuracy is "
+        f"{found['difference']['accuracy']['value']:+.1%} and MAE {found['difference']['mae']['value']:+.3f}."
+    ).replace("%", " %")
 
 
 def slices_tables(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
@@ -67,11 +98,11 @@ def markdown(report: Mapping[str, Any]) -> str:
     parts = [
         "# Evaluation",
         f"Verdict: **{report['verdict']}**. {report['reason']}",
-        f"Judged on {report['rows']['test']:,} reviews of the test split, with 95 % intervals. "
-        f"Temperature {report['temperature']:.3f}, fitted on {report['rows']['validation']:,} reviews of the "
-        "validation split, takes the expected calibration error from "
-        f"{report['ece_before']:.3f} to {report['ece_after']:.3f}.",
+        f"Judged on {report['rows']['test']:,} reviews of the test split, with 95 % intervals, {EQUALLY}",
         metrics_table(models),
+        calibration_sentences(report),
+        rated_table(report["as_rated"]),
+        headlines_sentence(report),
     ]
     if production:
         difference = production["difference"]
@@ -94,6 +125,10 @@ def counted(reasons: Mapping[str, int]) -> str:
     """ "3 bad_star_rating, 2 empty_body": the most frequent first."""
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
+
+
+def _percent(measured: Mapping[str, float]) -> str:
+    return "{value:.1%} ({low:.1%} to {high:.1%})".format_map(measured).replace("%", " %")
 
 
 def _signed(measured: Mapping[str, float]) -> str:

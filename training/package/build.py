@@ -80,7 +80,7 @@ def _manifest(about: About, folder: Path) -> Manifest:
         token_limit=prepared["config"]["token_limit"],
         truncation=prepared["config"]["truncation"],
         weights_dtype=about.weights_dtype,
-        temperature=about.report["temperature"],
+        temperature=about.report["calibration"]["temperature"],
         metrics=about.report["metrics"],
         dataset=DatasetFacts(
             sha256=prepared["dataset_sha256"],

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from training.judge.report import confusion_table, interval, metrics_table, slices_tables, table
+from training.judge.report import (
+    EQUALLY,
+    calibration_sentences,
+    confusion_table,
+    headlines_sentence,
+    interval,
+    metrics_table,
+    rated_table,
+    slices_tables,
+    table,
+)
 
 AMAZON_PREFIX = "amazon_reviews_"
 AMAZON_TERMS = (
@@ -78,11 +88,12 @@ def model_card(about: About) -> str:
             "commercial use, unless the terms of the training data allow it",
         ),
         "## Results",
-        f"On the {rows['test']:,} reviews of the test split, on which nothing was chosen, with 95 % intervals. "
-        "How often each star occurs there stands in DATA_CARD.md.",
+        f"On the {rows['test']:,} reviews of the test split, on which nothing was chosen, with 95 % intervals, "
+        f"{EQUALLY}",
         metrics_table(models),
-        f"The temperature {report['temperature']:.3f}, fitted on the validation split, takes the expected calibration "
-        f"error from {report['ece_before']:.3f} to {report['ece_after']:.3f}.",
+        calibration_sentences(report),
+        rated_table(report["as_rated"]),
+        headlines_sentence(report),
         slices_tables(report["slices"]),
         confusion_table(report["confusion"]),
         "## Known weaknesses",
@@ -109,7 +120,7 @@ def data_card(prepare: Facts, terms: str) -> str:
         "A review belongs to a split by the hash of its text, so one text is never in two splits. Balancing draws by "
         "another hash. "
         f"In the train split a star has at most {config['max_ratio']:g} times the rarest star's rows"
-        + ("; validation and test hold equally many of each." if config["balance_evaluation"] else "."),
+        + "; validation and test hold them as customers give them.",
         *_near_duplicates(prepare),
         "## Left out",
         f"{prepare['quarantined']:,} rows were put in quarantine:",
