@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from contracts.columns import parse_columns
 from contracts.release import channels
@@ -24,6 +24,18 @@ SUFFIXES = tuple(
 ) + (".parquet",)
 """How the files of reviews are called that are looked for in a folder."""
 
+RuleName = Literal[
+    "loss_not_falling",
+    "exploding_gradient",
+    "vanishing_gradient",
+    "overfit",
+    "input_wait",
+    "dead_head",
+    "class_collapse",
+]
+"""The rules that watch a training and may be told what to do. What they look for: training/tracking/rules.py."""
+RuleAction = Literal["off", "warn", "stop"]
+
 BATCH_SIZE = 32
 """Reviews that PyTorch judges at once."""
 
@@ -37,6 +49,16 @@ def _checked_master(url: str) -> str:
     if not _MASTER.fullmatch(url):
         raise ValueError("must be local[*], local[4], spark://HOST:PORT, yarn or k8s://https://HOST:PORT")
     return url
+
+
+def _actions(said: object) -> object:
+    """`overfit=stop,input_wait=off`, as it is said on a command line, as a mapping."""
+    if not isinstance(said, str):
+        return said
+    pairs = [part.strip().partition("=") for part in said.split(",") if part.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError("must name rules with what they do, as overfit=stop,input_wait=off")
+    return {name: action for name, _, action in pairs}
 
 
 class StageConfig(BaseModel):
@@ -161,6 +183,11 @@ class TrainConfig(TrackedConfig):
     )
     seed: int = Field(7, ge=0, lt=2**32)
     checkpoint_minutes: float = Field(5.0, gt=0, le=10_000)
+    rules: Annotated[dict[RuleName, RuleAction], BeforeValidator(_actions)] = Field(
+        default_factory=dict,
+        exclude=True,
+        description="what the rules do that watch the run, as overfit=stop,input_wait=off; one not named warns",
+    )
 
     @model_validator(mode="before")
     @classmethod

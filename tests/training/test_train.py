@@ -27,6 +27,7 @@ from training.running.folder import read_facts
 from training.running.reporting import StageReporter
 from training.stages import train
 from training.tracking.curves import EXPERIMENT, Curves
+from training.tracking.history import read_history
 
 from .recorder import Recorder
 from .test_bert import write_checkpoint
@@ -109,7 +110,17 @@ def test_its_curves_are_in_mlflow(trained: Path) -> None:
     accuracy = client.get_metric_history(run.info.run_id, "validation_accuracy")
     assert [point.step for point in accuracy] == [STEPS, 2 * STEPS]
     assert accuracy[-1].value == pytest.approx(read_facts(trained)["validation"][-1]["accuracy"], abs=1e-4)
-    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [50, 60, 100, 120]
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [*range(6, 2 * STEPS + 1, 6)]
+
+
+def test_its_curves_are_in_its_folder(trained: Path) -> None:
+    history = read_history(trained)
+    assert history.points.keys() == {*range(6, 2 * STEPS + 1, 6)}
+    assert history.points[2 * STEPS].keys() == set(train.STAGE.metrics)
+    assert all(0 < share < 1 for share in history.values("input_wait"))
+    assert history.values("loss")[-1] < history.values("loss")[0]
+    rates = history.values("learning_rate")
+    assert max(rates) == pytest.approx(3e-3) and rates[-1] == pytest.approx(0, abs=1e-9)
 
 
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
@@ -122,7 +133,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     recorder = Recorder()
     facts = execute(train.STAGE, config(), inputs, outputs, recorder)
     assert facts["resumed"]
-    assert f"resumed in epoch 1 at batch 50 of {STEPS}" in recorder.lines
+    assert f"resumed in epoch 1 at batch 6 of {STEPS}" in recorder.lines
     once, again = weights(trained), weights(outputs)
     assert all(np.allclose(once[name], again[name], atol=1e-5) for name in once)
 
@@ -296,11 +307,39 @@ def test_soft_labels_that_are_not_there_are_missed(base: Path, tmp_path: Path) -
         execute(train.STAGE, config(teacher_weight=0.5), {"prepare": prepare}, tmp_path / "train", Recorder())
 
 
-def test_a_loss_that_explodes_is_a_clear_error(inputs: dict[str, Path], base: Path, tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="lower learning_rate"):
-        execute(
-            train.STAGE, config().model_copy(update={"learning_rate": 1e30}), inputs, tmp_path / "train", Recorder()
-        )
+def test_a_run_that_diverges_is_stopped_at_once_and_keeps_no_broken_checkpoint(
+    inputs: dict[str, Path], base: Path, tmp_path: Path
+) -> None:
+    recorder, outputs = Recorder(), tmp_path / "train"
+    diverging = config(checkpoint_minutes=1e-9).model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(GateError, match=r"rule not_finite at step \d+: .*lower learning_rate"):
+        execute(train.STAGE, diverging, inputs, outputs, recorder)
+    [finding] = read_history(outputs).findings
+    assert (finding.rule, finding.action) == ("not_finite", "stop") and finding.step < 6
+    assert [line for line in recorder.lines if line.startswith("rule not_finite at step")]
+    step, broken = recorder.metrics[-1]
+    assert step == finding.step and not np.isfinite([broken["loss"], broken["gradient_norm"]]).all()
+    with pytest.raises(GateError, match=f"rule not_finite at step {step}: "):
+        execute(train.STAGE, diverging, inputs, outputs, Recorder())  # goes on from the last whole checkpoint
+
+
+def test_a_rule_that_stops_keeps_what_was_learnt_and_one_that_warns_goes_on(
+    trained: Path, inputs: dict[str, Path], base: Path, tmp_path: Path
+) -> None:
+    """Learning nothing for so long, at a rate of next to nothing, is what one rule is for."""
+    outputs = tmp_path / "train"
+    slow = config(epochs=1, learning_rate=1e-9, rules="loss_not_falling=stop")
+    with pytest.raises(GateError, match="--set train.rules=loss_not_falling=warn goes on from there"):
+        execute(train.STAGE, slow, inputs, outputs, Recorder())
+    assert (outputs / "checkpoints").is_dir()
+    stopped = read_history(outputs)
+    recorder = Recorder()
+    facts = execute(train.STAGE, config(epochs=1, learning_rate=1e-9), inputs, outputs, recorder)
+    assert facts["resumed"], "rules change nothing of what is learnt"
+    assert any(line.startswith("resumed in epoch 1 at batch") for line in recorder.lines)
+    assert next(iter(stopped.points.items())) == next(iter(read_history(outputs).points.items()))
+    assert max(read_history(outputs).points) == facts["steps"] > max(stopped.points)
+    assert "loss_not_falling" in {each["rule"] for each in facts["rules"]}
 
 
 def test_bfloat16_is_chosen_only_where_the_cpu_has_it() -> None:

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from contracts.errors import GateError
 from contracts.review import STARS
 from contracts.stages import TrainConfig
 from training.data.arrays import Floats32, Ints
@@ -21,12 +20,14 @@ from training.model.bert import BertClassifier, load_safetensors
 from training.model.checkpoints import RunFolder, RunState
 from training.model.losses import log_prior, losses, targets
 from training.model.schedule import WarmupLinearDecay
-from training.model.throughput import Throughput
-from training.model.validation import score
+from training.model.throughput import Lately, Throughput
+from training.model.validation import score, variety
 from training.running.interrupt import check
 from training.running.reporting import Reporter, StageReporter
 
 STEPS_A_REPORT = 50
+REPORTS = 20
+"""At least so many reports a run, as far as it has the steps: fewer are no curve."""
 
 Batch = Callable[[Ints], Any]
 """The numbers of rows to what the network gets of them: (input_ids, token_type_ids), or a frozen encoder's features."""
@@ -54,6 +55,7 @@ class Trainer:
         self.frozen = config.mode == "frozen"
         self.batches = -(-len(train) // config.batch_size)  # in an epoch
         self.steps = max(1, round(self.batches * config.epochs))  # in the whole run
+        self.steps_a_report = min(STEPS_A_REPORT, max(1, self.steps // REPORTS))
         with tf.distribute.get_strategy().scope():  # which may place a copy of each variable on every worker
             self.model = self._build_model(base)
             self.optimizer = self._build_optimizer()
@@ -61,7 +63,7 @@ class Trainer:
         self.folder = RunFolder(outputs, self.state, rank)
         self.log_prior = log_prior(train) * config.prior_correction
         self.throughput = Throughput()
-        self.losses: list[float] = []  # since the last report
+        self.lately = Lately()
 
         self.network = self.model.head if self.frozen else self.model
         ids = tf.TensorSpec((None, None), tf.int32)
@@ -91,7 +93,7 @@ class Trainer:
         return optimizer
 
     def fit(self) -> dict[str, Any]:
-        """Train what is left of the run; the facts of the whole. Raises GateError when the loss is not a number."""
+        """Train what is left of the run; the facts of the whole. What the reporter raises ends it, and it can go on."""
         if self.folder.restore():
             epoch, batch = self.state.epoch + 1, self.state.batch
             self.report.log(f"resumed in epoch {epoch} at batch {batch} of {self.batches}")
@@ -107,8 +109,8 @@ class Trainer:
                         saved = time.monotonic()
                 self._end_epoch(validation)
         except BaseException:
-            # Ctrl-C or a crash: keep what was learnt. A loss that is not a number is not worth keeping.
-            if not any(np.isnan(self.losses)):
+            # Ctrl-C, a rule or a crash: keep what was learnt. Weights that are no numbers are not worth keeping.
+            if not self.lately.broken:
                 self.folder.save()
             raise
         self.folder.name_the_best()
@@ -148,17 +150,20 @@ class Trainer:
     def _learn(self, batch: Batch, rows: Ints) -> None:
         """One step of the optimizer, timed, and reported now and then."""
         began = time.monotonic()
-        inputs = batch(rows)
-        loss = self.step(inputs, *targets(self.train, rows, self.config.label_smoothing))
-        self.losses.append(float(loss))
+        inputs, stars = batch(rows), targets(self.train, rows, self.config.label_smoothing)
+        fetched = time.monotonic()
+        loss, norm = map(float, self.step(inputs, *stars))
+        learnt = time.monotonic()
+        self.lately.add(loss, norm, fetched - began, learnt - fetched)
         array = tf.nest.flatten(inputs)[0]
-        self.throughput.add(array.shape, len(rows) if self.frozen else array.size, time.monotonic() - began)
-        done = self.state.epoch * self.batches + self.state.batch
-        if done % STEPS_A_REPORT == 0 or done % self.batches == 0 or done == self.steps:
+        self.throughput.add(array.shape, len(rows) if self.frozen else array.size, learnt - began)
+        done = self._steps_done()
+        due = done % self.steps_a_report == 0 or done % self.batches == 0 or done == self.steps
+        if due or self.lately.broken:
             self._tell(done)
 
     def _step(self, inputs: Any, hard: Any, soft: Any) -> Any:
-        """One step, compiled as a whole: an interrupt finds it not begun, or done and counted.
+        """One step, compiled as a whole: an interrupt finds it not begun, or done and counted. Its loss, and its norm.
 
         Between the gradients and what applies them is the place where several workers would add up theirs.
         """
@@ -167,8 +172,7 @@ class Trainer:
             loss, gradients = self._gradients((inputs, hard, soft), batch_size)
         else:
             loss, gradients = self._accumulated((inputs, hard, soft), batch_size)
-        self._apply(gradients)
-        return loss
+        return loss, self._apply(gradients)
 
     def _gradients(self, rows: Any, batch_size: Any) -> tuple[Any, list[Any]]:
         """What some rows of a batch, (inputs, hard, soft), add to its mean loss, and to the gradients of that."""
@@ -192,28 +196,33 @@ class Trainer:
             gradients = [total + more for total, more in zip(gradients, added, strict=True)]
         return loss, gradients
 
-    def _apply(self, gradients: list[Any]) -> None:
-        """Move the weights by the whole batch's gradients, and count the step."""
-        clipped, _ = tf.clip_by_global_norm(gradients, self.config.gradient_norm)
+    def _apply(self, gradients: list[Any]) -> Any:
+        """Move the weights by the whole batch's gradients, and count the step. The gradients' norm, before clipping."""
+        clipped, norm = tf.clip_by_global_norm(gradients, self.config.gradient_norm)
         self.optimizer.apply(clipped, self.model.trainable_variables)
         self.state.place.assign_add([0, 1])  # here, so that no interrupt comes between a step and its count
+        return norm
+
+    def _steps_done(self) -> int:
+        return self.state.epoch * self.batches + self.state.batch
 
     def _tell(self, done: int) -> None:
-        loss, rate = float(np.mean(self.losses)), self.throughput.reviews_per_second
-        if np.isnan(loss):
-            raise GateError("the loss is not a number: lower learning_rate, or set precision to float32")
+        values, rate = self.lately.values(), self.throughput.reviews_per_second
         left = (self.steps - done) * self.config.batch_size / rate if rate else 0.0
-        message = f"epoch {self.state.epoch + 1}/{self.config.epochs:g}, loss {loss:.4f}, {rate:.0f} reviews/s, "
-        self.report.progress(done / self.steps, message + f"{left / 60:.0f} min left")
-        self.report.metric({"loss": loss, "reviews_per_second": rate}, done)
-        self.losses = []
+        message = f"epoch {self.state.epoch + 1}/{self.config.epochs:g}, loss {values['loss']:.4f}, "
+        self.report.progress(done / self.steps, message + f"{rate:.0f} reviews/s, {left / 60:.0f} min left")
+        values |= {"learning_rate": float(self.optimizer.learning_rate), "reviews_per_second": self.throughput.lately()}
+        self.report.metric(values, done)
+        self.lately = Lately()
 
     def _end_epoch(self, batch: Batch) -> None:
         """Score the epoch, keep its weights if it is the best, and go on to the next: safe to be cut off anywhere."""
-        scores = self.validate(batch)
+        logits = self.validate(batch)
+        scores = score(logits, self.validation.labels)
         epoch = self.state.epoch + 1
         self.report.log(f"epoch {epoch}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
-        self.report.metric({f"validation_{name}": value for name, value in scores.items()}, epoch * self.batches)
+        measured = scores | variety(logits)
+        self.report.metric({f"validation_{name}": value for name, value in measured.items()}, self._steps_done())
         if scores["accuracy"] > self.state.best_accuracy:
             self.folder.write_weights(self.model, epoch)
             self.state.best.assign([scores["accuracy"], epoch])
@@ -222,9 +231,9 @@ class Trainer:
         self.folder.save()
         self.folder.drop_other_weights()
 
-    def validate(self, batch: Batch) -> dict[str, float]:
-        """Accuracy, MAE and cross-entropy on the validation split."""
+    def validate(self, batch: Batch) -> Floats32:
+        """Logits (n, 5) of the validation split."""
         logits = np.empty((len(self.validation), len(STARS)), dtype=np.float32)
         for rows in self.validation.tokens.chunks():
             logits[rows] = self.infer(batch(rows)).numpy()
-        return score(logits, self.validation.labels)
+        return logits

@@ -21,3 +21,11 @@ def score(logits: Floats32, labels: Ints32) -> dict[str, float]:
         "mae": float(np.average(np.abs(guess - labels), weights=weights)),
         "cross_entropy": float(np.average(-log_probability[np.arange(len(labels)), labels], weights=weights)),
     }
+
+
+def variety(logits: Floats32) -> dict[str, float]:
+    """How differently a network answers, of logits (n, 5): the share of rows that get its most frequent star, and how
+    far a star's logit strays from row to row.
+    """
+    stars = np.bincount(logits.argmax(axis=1))
+    return {"largest_share": float(stars.max() / len(logits)), "spread": float(logits.std(axis=0).mean())}

@@ -6,6 +6,7 @@ The weights of the best validation epoch come out as Hugging Face safetensors. T
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from training.running.fingerprint import file_sha256
 from training.running.folder import read_facts
 from training.running.reporting import Reporter
 from training.running.stage import Stage
+from training.tracking.watch import WatchedReporter
 
 Config = TrainConfig
 
@@ -25,8 +27,9 @@ Config = TrainConfig
 def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Reporter) -> dict[str, Any]:
     """Input `prepare`; `base_model` where it cannot be had by its name. Writes model/ and checkpoints/.
 
-    model/ holds config.json and model.safetensors of the best epoch. Interrupted, it goes on from the last checkpoint.
-    Raises GateError when the loss is not a number, ConfigError when the base model is not the one that prepare used.
+    model/ holds config.json and model.safetensors of the best epoch, history.jsonl the curves. Interrupted, it goes on
+    from the last checkpoint. Raises GateError when a rule stops it, as where the loss is not a number; ConfigError when
+    the base model is not the one that prepare used.
     """
     import keras
 
@@ -40,9 +43,11 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     policy = precision_for(config.precision)
     keras.utils.set_random_seed(config.seed)
     with computing_in(policy):
-        trainer = Trainer(base, config, train, validation, outputs, report)
+        watched = WatchedReporter(report, config.rules, outputs)
+        trainer = Trainer(base, config, train, validation, outputs, watched)
         facts = trainer.fit()
     return facts | {
+        "rules": [asdict(finding) for finding in watched.findings],
         "precision": policy,
         "parameters": trainer.model.count_params(),
         "base_sha256": file_sha256(base / "model.safetensors"),
@@ -58,5 +63,17 @@ STAGE = Stage(
     reads=("base_model",),
     share=0.70,
     spent=("checkpoints", "features-*.npy", "epoch-*", "model"),
-    metrics=("loss", "reviews_per_second", "validation_accuracy", "validation_mae", "validation_cross_entropy"),
+    metrics=(
+        "loss",
+        "gradient_norm",
+        "input_wait",
+        "learning_rate",
+        "reviews_per_second",
+        "validation_accuracy",
+        "validation_mae",
+        "validation_cross_entropy",
+        "validation_largest_share",
+        "validation_spread",
+    ),
+    summary=("rules",),
 )
