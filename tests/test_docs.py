@@ -134,7 +134,7 @@ def test_an_option_says_the_same_in_every_command() -> None:
 
 def test_variables_are_there_and_told() -> None:
     """docs/limits.md has every setting of the gateway; what other pages say, a program reads."""
-    ours = "STARS_SIGNING_KEY", "STARS_URL", "STARS_STORE_ENCRYPTION"
+    ours = "STARS_SIGNING_KEY", "STARS_URL", "STARS_STORE_ENCRYPTION", "STARS_LAKE"
     settings = {f"STARS_{name}".upper() for name in Settings.model_fields if name != "limits"} | set(ours)
     told = re.findall(r"^\| (`STARS_.+?) \|", PAGES["docs/limits.md"], re.MULTILINE)
     assert {name for row in told for name in re.findall(r"STARS_\w+", row)} == settings

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from contracts.data_set import FACTS, is_data_set
 from contracts.errors import JobError
 from contracts.settings import Home
 from contracts.stages import SUFFIXES
@@ -28,7 +29,9 @@ def split_roots(text: str) -> tuple[Path, ...]:
 
 
 def locate(name: str, roots: Sequence[Path], *, elsewhere: bool = False) -> Path:
-    """The absolute path of a file or folder of reviews in one of the allowed folders, symbolic links followed.
+    """The absolute path of a file, a folder of reviews or a data set in an allowed folder, symbolic links followed.
+
+    Never a URL: nobody who asks for a retraining makes the worker fetch something.
 
     A relative name is looked for in each allowed folder; the folder's own name may stand in front. Raises JobError for
     what lies outside, without a word on whether it exists, and for what could not be trained on.
@@ -79,10 +82,13 @@ def _is_in(path: Path, folders: Sequence[Path]) -> bool:
 
 
 def _check(path: Path, allowed: Sequence[Path]) -> None:
-    """Raises JobError unless a training can read it: a file of reviews, or a folder that holds some."""
+    """Raises JobError unless a training can read it: a file of reviews, a folder that holds some, or a data set."""
     try:
         if not path.is_dir():
             _check_file(path)
+            return
+        if is_data_set(path):
+            _check_data_set(path, allowed)
             return
         files = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
         if not files:
@@ -94,6 +100,16 @@ def _check(path: Path, allowed: Sequence[Path]) -> None:
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "a loop of links"
         raise JobError(f"{path} cannot be read ({reason}): check the file and who may read it") from error
+
+
+def _check_data_set(folder: Path, allowed: Sequence[Path]) -> None:
+    """A finished one, of which nothing lies elsewhere. Its files are many, its links none: only those are looked at."""
+    if not (folder / FACTS).is_file():
+        raise JobError(f"the data set {folder} is being filled: wait, or finish it with stars data fetch --to {folder}")
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not _is_in(path.resolve(), allowed):
+                raise JobError(f"{path} leads out of the allowed folders: put the file itself there")
 
 
 def _check_file(path: Path) -> None:

@@ -72,7 +72,14 @@ def test_outside_is_refused_without_a_word_on_what_is_there(root: Path, tmp_path
     outside += ["up/secret.tsv", "up/absent.tsv", str(tmp_path / "data-other"), str(tmp_path / "secret.tsv")]
     # Where "mtab" is a link, "/etc/mtab/../../…" would end elsewhere than where it is none.
     outside += [f"/etc/mtab/../..{root}/reviews.tsv", f"{root}/../data/reviews.tsv"]
-    outside += ["", "a\0b", "s3://bucket/data", "file:///etc/passwd"]
+    outside += [
+        "",
+        "a\0b",
+        "s3://bucket/data",
+        "https://example.com/a.tsv",
+        "http://169.254.169.254/a.tsv",
+        "file:///etc/passwd",
+    ]
     told = set()
     for elsewhere in (False, True):
         for name in outside:
@@ -162,3 +169,17 @@ def test_a_root_behind_a_link(root: Path, tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(root)
     for name in ("alias/reviews.tsv", "reviews.tsv", str(tmp_path / "alias" / "reviews.tsv")):
         assert locate(name, [tmp_path / "alias"]) == root / "reviews.tsv"
+
+
+def test_a_data_set_may_be_named_and_nothing_in_it_leads_out(root: Path, tmp_path: Path) -> None:
+    lake = root / "lake"
+    partition = lake / "reviews" / "product_category=Toys"
+    partition.mkdir(parents=True)
+    (partition / "a-0-0.parquet").write_bytes(b"PAR1")
+    with pytest.raises(JobError, match="is being filled: wait, or finish it with stars data fetch"):
+        locate("lake", [root])
+    (lake / "facts.json").write_text("{}")
+    assert locate("lake", [root]) == lake
+    (partition / "b-0-0.parquet").symlink_to(tmp_path / "secret.tsv")
+    with pytest.raises(JobError, match=r"b-0-0\.parquet leads out of the allowed folders"):
+        locate("lake", [root])

@@ -47,7 +47,7 @@ def run_stages(
         from contracts.release.default_store import default_store
         from contracts.settings import Home
         from contracts.store.urls import open_store
-        from training.pipeline.local import run
+        from training.pipeline.local import run, stage_folders
         from training.pipeline.plan import plan
         from training.pipeline.request import Run, parse_overrides
 
@@ -56,10 +56,12 @@ def run_stages(
         url = (open_store(store) if store else default_store(Home.default())).url
         listener = TerminalBar(console)
         with listener.bar:
-            facts = run(Run(tuple(data), preset, url, work, name, config, overrides, master=master), listener)
+            request = Run(tuple(data), preset, url, work, name, config, overrides, master=master)
+            facts = run(request, listener)
+    folders = stage_folders(request)
     table = Table("stage", "seconds", "artifacts")
     for stage in plan():
-        table.add_row(stage, str(facts[stage]["seconds"]), str(work / stage))
+        table.add_row(stage, str(facts[stage]["seconds"]), str(folders[stage]))
     console.print(table)
     exported = facts["export"]
     console.print(f"{facts['evaluate']['verdict']}: {escape(facts['evaluate']['reason'])}")

@@ -15,15 +15,15 @@ from rich.console import Console
 from training.commands.terminal import TerminalBar
 
 Data = Annotated[
-    list[Path],
+    list[str],
     typer.Option(
-        help="Labelled reviews: a .tsv, .csv, .json(l) or .parquet file, .gz and .zst too, or a folder of them. "
-        "Repeat for more."
+        help="Labelled reviews: a .tsv, .csv, .json(l) or .parquet file, .gz and .zst too, a folder of them, or an "
+        "https:// or s3:// address. Repeat for more. Or one data set, as stars data fetch makes it."
     ),
 ]
 LAKE_VARIABLE = "STARS_LAKE"
 DataSet = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--data",
         help="A data set; or reviews as stars pipeline run takes them, of which one is made first, for this command "
@@ -54,7 +54,7 @@ def default_lake() -> Path:
 
 
 @contextmanager
-def data_set(data: list[Path] | None, columns: str | None, console: Console) -> Iterator[Path]:
+def data_set(data: list[str] | None, columns: str | None, console: Console) -> Iterator[Path]:
     """The folder of the data set that a command was told of. Raises DataError where there is none."""
     from contracts.errors import DataError
     from contracts.stages import IngestConfig
@@ -70,7 +70,7 @@ def data_set(data: list[Path] | None, columns: str | None, console: Console) -> 
     listener = TerminalBar(console)
     with tempfile.TemporaryDirectory(prefix="stars-data-") as scratch:
         try:
-            folder = data_set_of(data or [default_lake()], config, Path(scratch), listener)
+            folder = data_set_of(data or [str(default_lake())], config, Path(scratch), listener)
         finally:
             listener.close()
         yield folder

@@ -2,7 +2,7 @@
 
     <folder>/reviews/product_category=<category>/<source>-<n>.parquet     rows of REVIEW_SCHEMA, zstd
     <folder>/quarantine/<source>-<n>.parquet                              rows of QUARANTINE_SCHEMA
-    <folder>/reviews_tsv/                                                 TSV as it came, where somebody puts it
+    <folder>/reviews_tsv/<source>.tsv.gz                                  as TSV, where somebody wants it
     <folder>/facts.json                                                   counts, sources, provenance: the data card
 
 The columns are contract 1's (contracts/review.py), typed as the Athena table types them, and where each row came from.
@@ -13,20 +13,21 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from contracts.data_set import PARTITION as PARTITION
+from contracts.data_set import REVIEWS as REVIEWS
 from contracts.errors import DataError
+from training.running.folder import FACTS, read_facts
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from pyspark.sql import DataFrame, SparkSession
 
-REVIEWS = "reviews"
 REVIEWS_TSV = "reviews_tsv"
 QUARANTINE = "quarantine"
-PARTITION = "product_category"
 UNKNOWN_CATEGORY = "unknown"
 """The partition of reviews whose source says no category. The model sees none."""
 
@@ -62,6 +63,15 @@ QUARANTINE_SCHEMA = pa.schema(
 )
 
 
+def read_card(folder: Path) -> dict[str, Any]:
+    """A data set's facts. Raises DataError for one that is not finished."""
+    if not (folder / FACTS).is_file():
+        raise DataError(
+            f"{folder} is being filled, or something has ended that: run stars data fetch once more, with --to {folder}"
+        )
+    return read_facts(folder)
+
+
 def open_reviews(folder: Path) -> ds.Dataset:
     """The reviews of a data set, in whatever pieces. Raises DataError where there is none."""
     import pyarrow.dataset as ds  # it loads pandas
@@ -71,6 +81,13 @@ def open_reviews(folder: Path) -> ds.Dataset:
         raise DataError(f"{folder} is no data set: make one with stars data fetch SOURCE --to {folder}")
     partitioning = ds.partitioning(pa.schema([REVIEW_SCHEMA.field(PARTITION)]), flavor="hive")
     return ds.dataset(reviews, schema=REVIEW_SCHEMA, partitioning=partitioning, format="parquet")
+
+
+def open_quarantine(folder: Path) -> ds.Dataset:
+    """What was put aside while a data set was made."""
+    import pyarrow.dataset as ds
+
+    return ds.dataset(folder / QUARANTINE, schema=QUARANTINE_SCHEMA, format="parquet")
 
 
 def read_reviews(spark: SparkSession, folder: Path) -> DataFrame:

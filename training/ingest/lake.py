@@ -15,26 +15,26 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from contracts.data_set import WORK
 from contracts.errors import DataError
 from contracts.stages import IngestConfig
 from training.data.dataset import QUARANTINE, REVIEWS
+from training.ingest.card import FINISHED, FORMAT, card, entry_of, finished, location
 from training.ingest.part import Part, PartFacts
 from training.ingest.processes import run_parts
 from training.ingest.reading import Reading
 from training.ingest.recognise import recognise
 from training.ingest.sources import SourceFile, find_files, named, prefix, survey
 from training.ingest.stars import RULES
-from training.running.folder import write_whole
+from training.running.folder import FACTS, write_whole
 from training.running.reporting import Reporter
 
-BEGUN = ".ingest/begun"
-FINISHED = ".ingest/finished"
-FORMAT = 1
-"""Counted up when the same source would give other rows, so that data sets are made anew."""
+BEGUN = f"{WORK}/begun"
+MOVING = "moving"
+"""The file that stands in a source's folder while its files are moved."""
 
 _SURVEYED = 0.1
 """Hashing's share of the time."""
@@ -67,38 +67,22 @@ def ingest(data: Sequence[str | Path], folder: Path, config: IngestConfig, repor
     """
     for state in (BEGUN, FINISHED):
         (folder / state).mkdir(parents=True, exist_ok=True)
-    finished = _finished(folder)
-    files = named(find_files(data), {entry["file"]: entry["location"] for entry in finished.values()})
+    known = finished(folder)
+    places = {path: location(path) for path in find_files(data)}
+    files = named(places, {entry["file"]: entry["location"] for entry in known.values()})
     work = []
     for each in _surveyed(files, config, report):
         name = each.source.name
-        twin = next((other for other, entry in finished.items() if entry["sha256"] == each.source.sha256), None)
-        if name in finished and finished[name]["key"] == each.key:
+        twin = next((other for other, entry in known.items() if entry["sha256"] == each.source.sha256), None)
+        if name in known and known[name]["key"] == each.key:
             report.log(f"{name}: unchanged, skipped")
-        elif twin is not None and name not in finished:
+        elif twin is not None and name not in known:
             report.log(f"{name}: skipped, it is byte for byte {twin}, which is in the data set")
         else:
             report.log(f"{name}: {_said(each.reading)}")
             work.append(each)
     _read(work, folder, config, report)
     return card(folder)
-
-
-def card(folder: Path) -> dict[str, Any]:
-    """The facts of a data set: its sources and the sums over them."""
-    sources = [entry for _, entry in sorted(_finished(folder).items())]
-    whole = PartFacts()
-    for entry in sources:
-        whole.add(PartFacts(entry["rows"], entry["quarantined"], entry["reasons"], entry["categories"]))
-    return {
-        "rows_in": whole.rows,
-        "reviews": whole.reviews,
-        "quarantined": whole.quarantined,
-        "reasons": whole.reasons,
-        "categories": dict(sorted(whole.categories.items())),
-        "sources": [{name: value for name, value in entry.items() if name != "key"} for entry in sources],
-        "dataset_sha256": hashlib.sha256("".join(sorted(each["sha256"] for each in sources)).encode()).hexdigest(),
-    }
 
 
 def _surveyed(files: Mapping[str, Path], config: IngestConfig, report: Reporter) -> list[_Work]:
@@ -194,38 +178,19 @@ def _publish(work: _Work, folder: Path, config: IngestConfig) -> None:
     if whole.rows == 0:
         shutil.rmtree(place)
         raise DataError(f"{work.source.name} holds no reviews: there is no row in it")
-    if not (place / "moving").is_file():
+    (folder / FACTS).unlink(missing_ok=True)  # who reads a data set begins there
+    if not (place / MOVING).is_file():
         _remove(folder, begin)
-        write_whole(place / "moving", "")
+        write_whole(place / MOVING, "")
     for file in [*place.glob(f"*/{REVIEWS}/*/*.parquet"), *place.glob(f"*/{QUARANTINE}/*.parquet")]:
         target = folder / Path(*file.relative_to(place).parts[1:])
         target.parent.mkdir(parents=True, exist_ok=True)
         file.rename(target)
     for kind in (REVIEWS, QUARANTINE):
         (folder / kind).mkdir(exist_ok=True)
-    write_whole(folder / FINISHED / f"{begin}.json", json.dumps(_entry(work, whole, config)))
+    entry = entry_of(work.source, work.reading, work.key, whole, config)
+    write_whole(folder / FINISHED / f"{begin}.json", json.dumps(entry))
     shutil.rmtree(place)
-
-
-def _entry(work: _Work, facts: PartFacts, config: IngestConfig) -> dict[str, Any]:
-    source, reading = work.source, work.reading
-    return {
-        "file": source.name,
-        "location": str(source.path),
-        "sha256": source.sha256,
-        "bytes": source.size,
-        "rows": facts.rows,
-        "reviews": facts.reviews,
-        "quarantined": facts.quarantined,
-        "reasons": facts.reasons,
-        "categories": facts.categories,
-        "layout": reading.layout,
-        "columns": dict(reading.named),
-        "scale": RULES[reading.scale],
-        "licence": config.licence,
-        "ingested": datetime.now(UTC).isoformat(timespec="seconds"),
-        "key": work.key,
-    }
 
 
 def _remove(folder: Path, begin: str) -> None:
@@ -235,11 +200,6 @@ def _remove(folder: Path, begin: str) -> None:
         if own.fullmatch(file.name):
             file.unlink()
     (folder / FINISHED / f"{begin}.json").unlink(missing_ok=True)
-
-
-def _finished(folder: Path) -> dict[str, dict[str, Any]]:
-    entries = [json.loads(file.read_text(encoding="utf-8")) for file in (folder / FINISHED).glob("*.json")]
-    return {entry["file"]: entry for entry in entries}
 
 
 def _said(reading: Reading) -> str:

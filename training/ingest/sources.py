@@ -5,14 +5,16 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import DataError
+from contracts.data_set import is_data_set
+from contracts.errors import ConfigError, DataError
 from contracts.stages import SUFFIXES
 from training.ingest.opening import BLOCK, packed
 from training.ingest.reading import Reading
+from training.ingest.remote.address import is_url
 
 PART_BYTES = 128 << 20
 """A plain file of lines is cut into parts of about this size."""
@@ -70,17 +72,26 @@ def find_files(data: Sequence[str | Path]) -> list[Path]:
     return list(files)
 
 
-def named(files: Sequence[Path], taken: dict[str, str]) -> dict[str, Path]:
+def sole_data_set(data: Sequence[str | Path]) -> Path | None:
+    """The data set that is named alone. None where sources are named; raises ConfigError for both together."""
+    found = next((Path(each) for each in data if not is_url(str(each)) and is_data_set(Path(each))), None)
+    if found is not None and len(data) > 1:
+        raise ConfigError(f"{found} is a data set: name it alone, or add the sources to it with stars data fetch")
+    return found
+
+
+def named(files: Mapping[Path, str], taken: Mapping[str, str]) -> dict[str, Path]:
     """Each file by a name of its own: its file name, with as many folders before it as it takes.
 
-    `taken` are the names that other sources of the data set have, and where those lie.
+    `files` says where each lies, its URL if it was downloaded; `taken` are the names that the sources of the data set
+    have, and where those lie.
     """
     names: dict[str, Path] = {}
-    for path in files:
+    for path, place in files.items():
         parts = path.parts
         for count in range(1, len(parts)):
             name = "/".join(parts[-count:])
-            if name not in names and taken.get(name, str(path)) == str(path):
+            if name not in names and taken.get(name, place) == place:
                 break
         names[name] = path
     return names

@@ -19,7 +19,7 @@ from training.running.reporting import JsonLines, PlainLines
 def main() -> int:
     """Returns the exit code. With `--events -` the last event is `done` or `error`, unless it was interrupted."""
     parser = argparse.ArgumentParser(prog="python -m training.pipeline", description=__doc__)
-    parser.add_argument("--data", action="append", required=True, type=Path, help="file or folder; repeat for more")
+    parser.add_argument("--data", action="append", required=True, help="file, folder, URL or data set; repeat for more")
     parser.add_argument("--preset", default="standard", help=f"one of {', '.join(presets())}")
     parser.add_argument("--store", required=True, help="URL or folder of the release store")
     parser.add_argument("--work", required=True, type=Path, help="folder for every stage's artifacts")

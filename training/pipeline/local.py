@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 from contracts.errors import ConfigError
 from contracts.stages import StageConfig
 from contracts.store.urls import open_store
+from training.ingest.sources import sole_data_set
+from training.pipeline.data_set import data_set_facts, sources_here
 from training.pipeline.patience import patiently
 from training.pipeline.plan import plan
 from training.pipeline.request import Run, configurations
@@ -31,8 +33,10 @@ def run(request: Run, listener: Listener) -> dict[str, dict[str, Any]]:
     """
     stages = plan()
     configs = configurations(request, {name: stage.config for name, stage in stages.items()})
-    for name in stages:
-        check_folder(request.work / name, name)
+    folders, given = stage_folders(request), sole_data_set(request.data)
+    for name, folder in folders.items():
+        if folder != given:
+            check_folder(folder, name)
     store, first = open_store(request.store), next(iter(stages))
     patiently(store.check_writable, request.patience, lambda words: listener.progress(first, 0.0, words))
     try:
@@ -50,26 +54,31 @@ def run(request: Run, listener: Listener) -> dict[str, dict[str, Any]]:
 def _run(
     request: Run, stages: Mapping[str, Stage], configs: Mapping[str, StageConfig], listener: Listener
 ) -> dict[str, dict[str, Any]]:
+    folders, given = stage_folders(request), sole_data_set(request.data)
     facts: dict[str, dict[str, Any]] = {}
     whole = sum(stage.share for stage in stages.values())
     before = 0.0
     for name, stage in stages.items():
         listener.stage(name)
-        outputs, share = request.work / name, stage.share / whole
+        outputs, share = folders[name], stage.share / whole
         with Curves(configs[name], outputs) as curves:
             report = StageReporter(name, [listener, curves], before, share)
-            work = partial(execute, stage, configs[name], _inputs(stage, request), outputs, report)
-            facts[name] = patiently(work, request.patience, partial(report.progress, 0.0))
+            if outputs == given:
+                facts[name] = data_set_facts(outputs, configs[name], report)
+            else:
+                inputs = {need: folders[need] for need in stage.needs}
+                inputs |= sources_here(request.data, request.work, listener) if "data" in stage.reads else {}
+                work = partial(execute, stage, configs[name], inputs, outputs, report)
+                facts[name] = patiently(work, request.patience, partial(report.progress, 0.0))
         report.progress(1.0, f"{name} done")
         before += share
     return facts
 
 
-def _inputs(stage: Stage, request: Run) -> dict[str, Path]:
-    inputs = {need: request.work / need for need in stage.needs}
-    if "data" in stage.reads:
-        inputs |= {f"data{i}": path for i, path in enumerate(request.data)}
-    return inputs
+def stage_folders(request: Run) -> dict[str, Path]:
+    """Where each stage's artifacts lie: in the work folder, but for a data set that takes the place of a stage's."""
+    given = sole_data_set(request.data)
+    return {name: given if given and "data" in stage.reads else request.work / name for name, stage in plan().items()}
 
 
 def summary(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

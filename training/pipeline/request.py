@@ -19,10 +19,11 @@ PRESETS = ROOT / "training" / "presets"
 class Run:
     """What a pipeline is asked to do. `overrides` are flags such as {"train": {"epochs": 2}}.
 
+    `data` are files, folders, patterns and URLs, or one data set.
     `master` is the Spark master of every stage that runs on Spark; None leaves it to the settings.
     """
 
-    data: tuple[Path, ...]
+    data: tuple[str | Path, ...]
     preset: str
     store: str
     work: Path
