@@ -22,8 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("contracts", "service", "torchserve", "training")
 LONGEST = 300
 
-STARTED_BY_NAME = re.compile(r"contracts\.cli|(service|training)\.cli|torchserve\.handler|.*\.__main__")
-"""The `stars` command, what it finds by entry points, what TorchServe starts, `python -m`."""
+STARTED_BY_NAME = re.compile(
+    r"contracts\.cli|(service|training)\.cli|torchserve\.handler|.*\.__main__|training\.explore\.figures"
+)
+"""The `stars` command, what it finds by entry points, what TorchServe starts, `python -m`, what notebooks import."""
 
 NOT_EMPTY = {"training/__init__.py"}
 """Keras reads its back end when it is first imported, so whatever imports training must have said which before."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,19 @@ def examples_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data set made of examples/reviews.tsv, with the TSV beside it."""
     examples = Path(__file__).parents[2] / "examples" / "reviews.tsv"
     return data_set_of([examples], IngestConfig(), tmp_path_factory.mktemp("lake"), Listener())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    point = tmp_path / "small"
+    point.mkdir()
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(point)]
+    if mount is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield point
+    subprocess.run(["umount", point], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +158,9 @@ def test_without_tsv_of_the_layout_the_other_table_is_said_to_be_missing(tmp_pat
     columns = header.split("\t")
     cells = dict(zip(HEADER.split("\t"), row().split("\t"), strict=True))
     folder = made(tmp_path, "\t".join(cells[name] for name in columns), header=header)
-    assert "this data set has no TSV in its folder reviews_tsv: ask reviews" in refusal(folder, "FROM reviews_tsv")
+    assert "this data set has no TSV: add it with stars data fetch --tsv, or ask reviews" in refusal(
+        folder, "FROM reviews_tsv"
+    )
 
 
 def test_a_folder_that_is_no_data_set_says_what_makes_one(tmp_path: Path) -> None:
@@ -193,21 +193,8 @@ def test_what_is_larger_than_the_memory_goes_to_disk(examples_lake: Path, monkey
     assert asked(examples_lake, DISTINCT) == [(1_000_000,)]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    point = tmp_path / "small"
-    point.mkdir()
-    mount = shutil.which("mount")
-    command = [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", point]
-    if mount is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    monkeypatch.setattr(tempfile, "tempdir", str(point))
-    yield
-    subprocess.run(["umount", point], check=True)
-
-
-@pytest.mark.usefixtures("small_disk")
-def test_a_disk_that_is_full_is_said(examples_lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_is_said(examples_lake: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     monkeypatch.setattr(module, "MEMORY", "60MB")
     with pytest.raises(MachineError, match="needs more than 60MB of memory, or more disk than"):
         asked(examples_lake, DISTINCT)

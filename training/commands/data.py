@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from training.commands.explore import explore
 from training.commands.fetch import fetch
 from training.commands.ls import list_data_sets
 from training.commands.profile import profile
@@ -14,3 +15,4 @@ app.command()(fetch)
 app.command("ls")(list_data_sets)
 app.command()(profile)
 app.command()(sql)
+app.command()(explore)

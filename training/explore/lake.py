@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from contracts.errors import ConfigError, DataError, MachineError
 from training.data.dataset import REVIEW_SCHEMA, REVIEWS, REVIEWS_TSV
 from training.running.interrupt import ended_by
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SQL = Path(__file__).with_name("sql")
 MEMORY = "1GB"
@@ -76,6 +79,12 @@ def select(lake: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], Iterat
     return [str(column[0]) for column in lake.description or ()], _rows(lake)
 
 
+def ask(lake: duckdb.DuckDBPyConnection, sql: str) -> pd.DataFrame:
+    """The rows of a question of ours. Raises as `select` does."""
+    with _explained():
+        return lake.execute(sql).df()
+
+
 def _rows(lake: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
     with _explained():
         while batch := lake.fetchmany(1000):
@@ -106,7 +115,7 @@ def _said(error: duckdb.Error) -> str:
     if "Expected a single SELECT statement" in text or "must be at the top level" in text:
         return "it must be one statement that asks, such as SELECT count(*) FROM reviews, and nothing can be written"
     if f"Table with name {REVIEWS_TSV} does not exist" in text:
-        return f"this data set has no TSV in its folder {REVIEWS_TSV}: ask {REVIEWS}"
+        return f"this data set has no TSV: add it with stars data fetch --tsv, or ask {REVIEWS}"
     if text.startswith("Table with name"):
         return f"{text.partition('!')[0]}: the tables are {REVIEWS} and, where there is TSV, {REVIEWS_TSV}"
     if unknown := re.search(r'does not have a column named "(\w+)"', text):

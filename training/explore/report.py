@@ -1,0 +1,158 @@
+"""All answers about a data set as one HTML page that needs nothing else: `stars data explore`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jinja2
+import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_integer_dtype
+
+from contracts.errors import ConfigError, MachineError
+from training.explore.charts import PALETTE, counted, percent
+from training.explore.lake import ask, open_lake
+from training.explore.question import Question
+from training.explore.questions import DRAWN, QUESTIONS, drawable
+from training.running.folder import write_whole
+
+PAGE = Path(__file__).with_name("page")
+GROUNDS = {
+    "ground": ("#ffffff", "#14181c"),
+    "card": ("#f7f8f9", "#1c2126"),
+    "ink": ("#1a1d21", "#e8eaed"),
+    "soft": ("#59626c", "#a7b0ba"),
+    "edge": ("#dde1e5", "#343b43"),
+    "link": ("#1d5a92", "#8cc4f0"),
+}
+"""The page's own colours, on light ground and on dark."""
+
+LISTED = 500
+"""Rows of an answer that its table has room for."""
+OVERVIEW = """
+SELECT count(*) AS reviews, count(DISTINCT product_category) AS categories, avg(star_rating) AS stars,
+    count(DISTINCT product_id) AS products, count(DISTINCT customer_id) AS customers,
+    min(review_date) AS first_date, max(review_date) AS last_date
+FROM reviews
+"""
+
+
+@dataclass(frozen=True)
+class ReportColumn:
+    """A column of a table: what stands over it, and whether it is set to the right."""
+
+    label: str
+    numeric: bool
+
+
+def write_report(lake: Path, out: Path, title: str, progress: Callable[[float, str], None]) -> None:
+    """Answer all questions and write the page. `progress` hears the share that is done and what is asked next.
+
+    Raises DataError where there is no data set, and MachineError when there is no room for the page.
+    """
+    answers = []
+    with open_lake(lake) as connection:
+        overview = ask(connection, OVERVIEW).iloc[0]
+        for number, question in enumerate(QUESTIONS.values()):
+            progress(number / len(QUESTIONS), question.title)
+            rows = ask(connection, question.sql)
+            answers.append(_answered(question, rows, drawable(connection, rows)))
+    page = _environment().get_template("report.html.j2")
+    html = page.render(
+        title=title,
+        css=_colours() + (PAGE / "report.css").read_text(encoding="utf-8"),
+        tiles=_tiles(overview),
+        reviews=counted(overview.reviews, "review"),
+        answers=answers,
+        duckdb=duckdb.__version__,
+    )
+    try:
+        write_whole(out, html)
+    except OSError as error:
+        raise MachineError(
+            f"{out} cannot be written: {error.strerror}. Free some space or name another file"
+        ) from error
+    progress(1.0, "")
+
+
+def check_writable(out: Path) -> None:
+    """Raises ConfigError for a file that cannot be made, so that nobody waits for it in vain."""
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"{out} cannot be written: name a file in a folder that is there and may be written to")
+
+
+def _answered(question: Question, rows: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, Any]:
+    """What the page shows of a question."""
+    empty, shown = rows.empty, rows.head(LISTED)
+    return {
+        "name": question.name,
+        "title": question.title,
+        "sql": question.sql,
+        "finding": question.nothing if empty else question.finding(rows),
+        "chart": None if empty else question.chart(drawn),
+        "left_out": f"the {DRAWN} largest of {rows.product_category.nunique():,} categories"
+        if len(drawn) < len(rows)
+        else "",
+        "told": ("" if len(shown) == len(rows) else f"the first {LISTED} of ") + counted(len(rows), "row"),
+        "columns": [ReportColumn(str(name).replace("_", " "), _numeric(rows[name])) for name in rows],
+        "rows": [[_cell(*cell) for cell in zip(rows, row, strict=True)] for row in shown.itertuples(index=False)],
+    }
+
+
+def _numeric(column: Any) -> bool:
+    return bool(is_integer_dtype(column) or is_float_dtype(column) or is_datetime64_any_dtype(column))
+
+
+def _cell(name: str, value: Any) -> str:
+    """A value as a person reads it; a year is no number of something."""
+    if value is None or pd.isna(value):
+        return ""
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    if isinstance(value, float):
+        return percent(value) if name.endswith("share") else f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) and name != "review_year" else str(value)
+
+
+def _tiles(overview: Any) -> list[dict[str, str]]:
+    tiles = {
+        "reviews": f"{overview.reviews:,}",
+        "categories": f"{overview.categories:,}",
+        "average stars": f"{overview.stars:.2f}",
+        "products": f"{overview.products:,}" if overview.products else "not said",
+        "customers": f"{overview.customers:,}" if overview.customers else "not said",
+        "years": "not said",
+    }
+    if not pd.isna(overview.first_date):
+        years = sorted({f"{overview.first_date:%Y}", f"{overview.last_date:%Y}"})
+        tiles["years"] = "\N{EN DASH}".join(years)
+    return [{"label": label, "value": value} for label, value in tiles.items()]
+
+
+def _colours() -> str:
+    """The colours as CSS variables; paper is light."""
+
+    def variables(number: int) -> str:
+        return ":root {" + "".join(f" --{name}: {pair[number]};" for name, pair in (GROUNDS | PALETTE).items()) + " }\n"
+
+    return variables(0) + f"@media screen and (prefers-color-scheme: dark) {{ {variables(1)} }}\n"
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "kind": lambda chart: type(chart).__name__,
+        "percent": percent,
+        "capitalise": lambda text: text[:1].upper() + text[1:],
+    }
+    return environment
