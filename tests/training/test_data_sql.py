@@ -102,6 +102,7 @@ def test_sources_become_a_data_set_for_the_command(tmp_path: Path, monkeypatch: 
         "source,star_rating,review_body\nmine.csv,1,very bad\nmine.csv,5,very good\nmore.csv,3,so so\n"
     )
     assert "3 rows read, 0 of them in quarantine" in done.stderr
+    assert "for this command only: stars data fetch makes one that stays" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "more.csv"]
 
 

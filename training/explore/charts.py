@@ -1,4 +1,4 @@
-"""What a chart shows, before anybody draws it: page.py draws it for a browser, figures.py with matplotlib.
+"""What a chart shows, before anybody draws it: page/charts.html.j2 for a browser, figures.py with matplotlib.
 
 A chart is values with their labels and the words beside them. Colours are names, of PALETTE.
 """

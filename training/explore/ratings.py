@@ -85,7 +85,7 @@ def _reviews_per_star(rows: pd.DataFrame) -> str:
     if len(rows) == 1:
         return f"{said}: no model can learn from them what another star is."
     times = most.reviews / least.reviews
-    as_many = f"{times:.1f} times as many as" if times >= 1.05 else "hardly more than"
+    as_many = f"{times:.1f} times as many as" if times >= 1.05 else "hardly more than" if times > 1 else "as many as"
     return f"{said}, {as_many} give {counted(least.star_rating, 'star')}, the rarest."
 
 

@@ -29,7 +29,8 @@ def _lengths(rows: pd.DataFrame) -> str:
     whole = rows.reviews.sum()
     middle = rows.words_from[rows.reviews.cumsum().searchsorted(whole / 2)]
     half = f"Half of the reviews have fewer than {middle + 10} words" if middle < 300 else "Most have 300 words or more"
-    return f"{half}. The token limit of 128 cuts about {percent(rows.cut_reviews.sum() / whole)} of them."
+    cut = rows.cut_reviews.sum() / whole
+    return f"{half}. The token limit of 128 cuts {f'about {percent(cut)}' if cut else 'none'} of them."
 
 
 def _lengths_chart(rows: pd.DataFrame) -> Chart:
@@ -101,12 +102,9 @@ def _duplicates(rows: pd.DataFrame) -> str:
     )
     contradicting = rows.same_text_other_stars.sum()
     if contradicting:
-        said += f" {counted(contradicting, 'review')} with the text of another one {_gives(contradicting)} other stars."
+        twins = "with the text of another one"
+        said += f" {counted(contradicting, f'review {twins} gives', f'reviews {twins} give')} other stars."
     return said
-
-
-def _gives(number: int) -> str:
-    return "gives" if number == 1 else "give"
 
 
 def _duplicates_chart(rows: pd.DataFrame) -> Chart:
@@ -128,10 +126,8 @@ def _words(rows: pd.DataFrame) -> str:
             said.append((best.name, way, int(best.categories)))
     where = rows.product_category.nunique()
     if where == 1:
-        told = " and ".join(f"“{word}” {way}" for word, way, _ in said)
-        return f"In {readable(rows.product_category[0])}, {told} pulls the rating most.".replace(
-            " up pulls", " pulls up"
-        )
+        told = " and ".join(f"“{word}” pulls {way}" for word, way, _ in said)
+        return f"In {readable(rows.product_category[0])}, {told} more than any other word."
     told = ", ".join(f"“{word}” pulls {way} in {number}" for word, way, number in said)
     return f"Of {where} categories with enough reviews, {told}: more than any other word does."
 

@@ -57,6 +57,7 @@ def data_set_of(data: Sequence[str | Path], config: IngestConfig, scratch: Path,
     inputs = sources_here(data, scratch, listener)
     execute(ingest.STAGE, config, inputs, folder, StageReporter(ingest.STAGE.name, [listener]))
     _link_tsv(inputs.values(), config, folder / REVIEWS_TSV)
+    listener.log("this data set is for this command only: stars data fetch makes one that stays")
     return folder
 
 
