@@ -26,11 +26,11 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run `stars`: an error of ours is one sentence on stderr and exit code 1, Ctrl-C is exit code 130."""
+    """Run `stars`: an error of ours is one sentence on stderr and its exit code, 1 or 3; Ctrl-C is exit code 130."""
     try:
         build(entry_points(group=COMMANDS))()
     except StarsError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except ImportError as error:
         if not _is_foreign(error):
             raise
@@ -113,9 +113,9 @@ def _extra_that_has(error: ImportError) -> str | None:
     return next((each for each in reversed(packages) if each in PACKAGES - {"contracts"}), None)
 
 
-def _fail(sentence: str) -> None:
+def _fail(sentence: str, code: int = 1) -> None:
     typer.secho(f"error: {sentence}", fg="red", err=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ StarsError
 ├── ReviewError        one review that cannot be predicted on (blank, too long, wrong type)
 ├── DataError          a data set that cannot be trained or judged on
 ├── ModelError         weights or a network that cannot be read, built or converted
-├── GateError          a stage finished, but its result is not good enough to go on (parity, accuracy, golden)
+├── GateError          a stage finished, but its result is not good enough to go on (data, parity, accuracy, golden)
 ├── StoreError         the release store failed
 │   ├── NotFound       no object under this key
 │   ├── Conflict       a conditional write lost: the object exists, or changed since it was read
@@ -29,10 +29,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 
 class StarsError(Exception):
     """Base of all errors that we raise on purpose. `str(error)` is fit to be shown to a user."""
+
+    exit_code: ClassVar[int] = 1
+    """What a process ends with that such an error has ended."""
 
 
 class ConfigError(StarsError):
@@ -57,6 +61,8 @@ class ModelError(StarsError):
 
 class GateError(StarsError):
     """A stage finished, but its result is not good enough to go on."""
+
+    exit_code = 3
 
 
 class StoreError(StarsError):

@@ -73,6 +73,11 @@ class Home:
         return self.root / "data"
 
     @property
+    def jars(self) -> Path:
+        """Java libraries that training has fetched."""
+        return self.root / "jars"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

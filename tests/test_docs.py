@@ -14,10 +14,11 @@ import typer
 
 from contracts.cli import COMMANDS, build
 from contracts.release.files import FILES
-from contracts.stages import STAGES, SparkConfig
+from contracts.stages import SparkConfig
 from service.settings import Settings
 from tools import examples, picture
 from training.commands.sources import LAKE_VARIABLE
+from training.pipeline.plan import plan
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -142,7 +143,7 @@ def test_variables_are_there_and_told() -> None:
     spark = {f"STARS_SPARK_{field}".upper() for field in SparkConfig.model_fields}
     assert spark <= set(re.findall(r"^\| `(STARS_\w+)`", PAGES["docs/spark.md"], re.MULTILINE))
     settings |= spark | {LAKE_VARIABLE}
-    stages = tuple(f"STARS_{stage}_".upper() for stage in STAGES)
+    stages = tuple(f"STARS_{stage}_".upper() for stage in plan())
     for page, text in PAGES.items():
         for name in re.findall(r"STARS_[A-Z_]*[A-Z]", text):
             assert name in settings or name.startswith(("STARS_LIMITS__", *stages)), f"{page}: {name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from training.commands.check import check
 from training.commands.explore import explore
 from training.commands.fetch import fetch
 from training.commands.ls import list_data_sets
@@ -14,5 +15,6 @@ app = typer.Typer(no_args_is_help=True, help="Make a data set of labelled review
 app.command()(fetch)
 app.command("ls")(list_data_sets)
 app.command()(profile)
+app.command()(check)
 app.command()(sql)
 app.command()(explore)

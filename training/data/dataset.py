@@ -31,6 +31,9 @@ QUARANTINE = "quarantine"
 UNKNOWN_CATEGORY = "unknown"
 """The partition of reviews whose source says no category. The model sees none."""
 
+MADE_ID = r"H[0-9a-f]{20}"
+"""A review_id that ingest has made of the text, as a regular expression."""
+
 REVIEW_SCHEMA = pa.schema(
     [
         ("marketplace", pa.string()),

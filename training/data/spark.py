@@ -158,6 +158,9 @@ def _end_java(gateway: Any) -> None:
     from pyspark import SparkContext
 
     SparkContext._gateway = SparkContext._jvm = None
+    gateway._gateway_client.is_connected = False  # else py4j's finalizer logs a traceback where Java ends before it
+    if gateway._callback_server is not None:  # pydeequ starts one for some checks, and its threads outlive the session
+        gateway.shutdown_callback_server()
     if gateway.proc is not None:  # else spark-submit has started it
         gateway.proc.stdin.close()
         gateway.proc.wait()

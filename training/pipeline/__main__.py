@@ -52,7 +52,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         if events is not None:
             events.emit("error", message=str(error))
-        return 1
+        return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write(f"{AGAIN}\n")
         return INTERRUPTED

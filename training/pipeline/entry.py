@@ -33,7 +33,7 @@ def main(stage: Stage, arguments: Sequence[str]) -> int:
     except StarsError as error:
         tell(str(error))
         sys.stderr.write(f"error: {error}\n")
-        return 1
+        return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write(f"{AGAIN}\n")
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""The pipeline as data: its stages in the order in which they run, by what each declares that it needs."""
+"""The pipeline as data: its stages in the order in which they run, by what each declares to come after."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from training.running.stage import Stage
 
 NAMES = (
     "ingest",
+    "quality",
     "prepare",
     "train",
     "convert",
@@ -30,12 +31,12 @@ def plan() -> Mapping[str, Stage]:
 
 
 def in_order(stages: Iterable[Stage]) -> dict[str, Stage]:
-    """Stages by name, each after those that it needs, which must be among them; else as they were given.
+    """Stages by name, each after those that it needs or waits for, which must be among them; else as they were given.
 
     Raises graphlib.CycleError when they need each other, KeyError when one that is needed is not there.
     """
     by_name = {stage.name: stage for stage in stages}
-    needs = {name: stage.needs for name, stage in by_name.items()}
+    needs = {name: (*stage.needs, *stage.after) for name, stage in by_name.items()}
     return {name: by_name[name] for name in TopologicalSorter(needs).static_order()}
 
 

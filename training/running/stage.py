@@ -38,6 +38,8 @@ class Stage:
 
     needs: tuple[str, ...] = ()
     """The stages whose folders it reads. They come before it."""
+    after: tuple[str, ...] = ()
+    """The stages that must have let it begin, and whose folders it does not read: when only they change, it is done."""
     reads: tuple[str, ...] = ()
     """What it reads from outside: `data` is what the pipeline was asked to train on, and may be several (data0, …)."""
     share: float = 0.05

@@ -90,6 +90,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     needs=("ingest",),
+    after=("quality",),
     reads=(BASE_MODEL,),
     share=0.10,
     spent=SPLITS,
