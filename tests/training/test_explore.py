@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from contracts.errors import ConfigError, DataError, MachineError
 from contracts.stages import IngestConfig
 from training import cli
-from training.data.dataset import open_reviews
+from training.data.dataset import REVIEW_SCHEMA, REVIEWS, open_reviews
 from training.explore import report
 from training.explore.figures import figure
 from training.explore.question import Question
@@ -149,6 +150,15 @@ def test_no_row_at_all_is_an_error(tmp_path: Path) -> None:
     done = explore(tmp_path / "mine.csv", out=tmp_path / "report.html")
     assert isinstance(done.exception, DataError)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_data_set_whose_files_are_empty_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "lake" / REVIEWS / "product_category=a"
+    folder.mkdir(parents=True)
+    pq.write_table(REVIEW_SCHEMA.remove(len(REVIEW_SCHEMA) - 1).empty_table(), folder / "a-0-0.parquet")
+    done = explore(tmp_path / "lake", out=tmp_path / "report.html")
+    assert isinstance(done.exception, DataError)
+    assert "holds no review: fill it with stars data fetch" in str(done.exception)
 
 
 def test_a_page_that_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:

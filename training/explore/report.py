@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_integer_dtype
 
-from contracts.errors import ConfigError, MachineError
+from contracts.errors import ConfigError, DataError, MachineError
 from training.explore.charts import PALETTE, counted, percent
 from training.explore.lake import ask, open_lake
 from training.explore.question import Question
@@ -52,11 +52,13 @@ class ReportColumn:
 def write_report(lake: Path, out: Path, title: str, progress: Callable[[float, str], None]) -> None:
     """Answer all questions and write the page. `progress` hears the share that is done and what is asked next.
 
-    Raises DataError where there is no data set, and MachineError when there is no room for the page.
+    Raises DataError where there is no review, and MachineError when there is no room for the page.
     """
     answers = []
     with open_lake(lake) as connection:
         overview = ask(connection, OVERVIEW).iloc[0]
+        if not overview.reviews:
+            raise DataError(f"{lake} holds no review: fill it with stars data fetch SOURCE --to {lake}")
         for number, question in enumerate(QUESTIONS.values()):
             progress(number / len(QUESTIONS), question.title)
             rows = ask(connection, question.sql)
