@@ -54,7 +54,7 @@ def hand_made(folder: Path) -> Path:
 def test_fetch_ls_profile(here: Path) -> None:
     done = data("fetch", str(EXAMPLES), "--licence", "Apache-2.0", "--to", "lake")
     assert done.exit_code == 0, done.stderr
-    assert "lake has 467 reviews of 1 sources: 477 rows read, 10 of them in quarantine" in " ".join(done.stderr.split())
+    assert "lake has 467 reviews of 1 source: 477 rows read, 10 of them in quarantine" in " ".join(done.stderr.split())
     [[name, sources, rows, reviews, shares, _, filled]] = cells(data("ls"))
     assert (name, sources, rows, reviews, shares) == ("lake", "1", "477", "467", "20 20 20 20 20")
     assert filled.startswith("20")

@@ -250,7 +250,18 @@ def test_the_encoder_may_fail_over_one_row_too(monkeypatch: pytest.MonkeyPatch) 
     assert rows[0]["input_ids"] and rows[2]["input_ids"]
 
 
-def test_a_missing_class_is_named(tmp_path: Path) -> None:
-    rows = [row(review_id=f"R{i}", review_body=f"Text number {i}", star_rating=str(i % 4 + 1)) for i in range(200)]
-    with pytest.raises(DataError, match="no review with 5 stars"):
-        prepare_anew(write(tmp_path / "a.tsv", *rows), tmp_path / "work")
+@pytest.mark.parametrize(
+    ("rows", "stars", "said"),
+    [
+        (200, (1, 2, 3, 4), "no review with 5 stars"),
+        (200, (5,), "train split has no review with 1 or 2 or 3 or 4 stars: bring more data"),
+        (10, (1, 2, 3, 4, 5), "split has no review with . .*stars: bring more data of that rating"),
+    ],
+)
+def test_a_missing_class_is_named(tmp_path: Path, rows: int, stars: tuple[int, ...], said: str) -> None:
+    reviews = [
+        row(review_id=f"R{i}", review_body=f"Text number {i}", star_rating=str(stars[i % len(stars)]))
+        for i in range(rows)
+    ]
+    with pytest.raises(DataError, match=said):
+        prepare_anew(write(tmp_path / "a.tsv", *reviews), tmp_path / "work")

@@ -59,4 +59,9 @@ def _said(facts: dict[str, Any], folder: Path) -> str:
     from training.stages.ingest import rows_read
 
     [rows] = rows_read(facts, folder / "quarantine")
-    return f"{folder} has {facts['reviews']:,} reviews of {len(facts['sources'])} sources: {rows}"
+    return f"{folder} has {facts['reviews']:,} reviews of {_sources(facts)}: {rows}"
+
+
+def _sources(facts: dict[str, Any]) -> str:
+    count = len(facts["sources"])
+    return "1 source" if count == 1 else f"{count:,} sources"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from contracts.data_set import WORK
+from contracts.errors import DataError
 from contracts.stages import IngestConfig
+from training.data.dataset import QUARANTINE
 from training.ingest.part import PartFacts
 from training.ingest.reading import Reading
 from training.ingest.remote.origin import origin_of
@@ -39,6 +42,13 @@ def card(folder: Path) -> dict[str, Any]:
         "sources": [{name: value for name, value in entry.items() if name not in _OURS} for entry in sources],
         "dataset_sha256": hashlib.sha256("".join(sorted(each["sha256"] for each in sources)).encode()).hexdigest(),
     }
+
+
+def check_reviews(facts: Mapping[str, Any], folder: Path) -> None:
+    """Raises DataError for a data set in which no row is good."""
+    if facts["reviews"] == 0:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["reasons"].items()) or "there are none"
+        raise DataError(f"all {facts['quarantined']} rows are bad ({reasons}): see {folder / QUARANTINE}")
 
 
 def entry_of(source: SourceFile, reading: Reading, key: str, facts: PartFacts, config: IngestConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from contracts.data_set import WORK, is_data_set
 from contracts.errors import ConfigError, MachineError
 from contracts.stages import IngestConfig
 from training.data.dataset import REVIEWS_TSV
-from training.ingest.card import asked, card, finished, identity
+from training.ingest.card import asked, card, check_reviews, finished, identity
 from training.ingest.lake import BEGUN, MOVING, ingest
 from training.ingest.remote.download import bring_here, forget
 from training.ingest.remote.file import Broken, RemoteFile
@@ -35,7 +35,7 @@ def fetch(
 
     What was finished stays in it, whatever ends the rest; the same call goes on. With `tsv`, and wherever there is TSV
     already, that is brought up to date too. Raises ConfigError for a folder that is something else or that another
-    process fills, DataError for a source that cannot be read, MachineError for want of disk.
+    process fills, DataError for a source that cannot be read or where no row is good, MachineError for want of disk.
     """
     began = time.monotonic()
     try:
@@ -57,6 +57,7 @@ def fetch(
             f"{folder} cannot be written: {error.strerror or error}. Free some space or choose another folder with "
             "--to, then run it again: it goes on where it was"
         ) from error
+    check_reviews(facts, folder)
     return facts
 
 

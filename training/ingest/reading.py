@@ -26,6 +26,8 @@ HEADER_LINE = "header_line"
 TOO_LONG = "too_long"
 """The reason against a line of LINE_BYTES and more, and against a quote that ends nowhere."""
 PARQUET_ROWS = 4096
+MOST_LINES = 1 << 20
+"""In one CSV row."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -120,8 +122,12 @@ def csv_records(from_lines: Iterator[bytes], columns: Sequence[str], delimiter: 
     taken: list[bytes] = []
 
     def texts() -> Iterator[str]:
+        size = 0
         for line in from_lines:
+            size = len(line) + 1 + (size if taken else 0)
             taken.append(line)
+            if size > 2 * LINE_BYTES or len(taken) > MOST_LINES:
+                raise csv.Error  # a row of quoted line ends would go on for ever
             yield line.decode("utf-8", "replace") + "\n"
 
     csv.field_size_limit(LINE_BYTES)
@@ -132,7 +138,7 @@ def csv_records(from_lines: Iterator[bytes], columns: Sequence[str], delimiter: 
         cells: list[str] | None = None
         try:
             cells = next(rows, None)
-        except csv.Error:  # a field that is longer than any review
+        except csv.Error:  # a field or a row that is longer than any review
             cells = [""]
             values: dict[str, str] | list[str] = [TOO_LONG]
         else:

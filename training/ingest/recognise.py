@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 from contracts.errors import DataError
 from contracts.stages import IngestConfig
 from training.ingest.layouts import COLUMNS, layout_of
-from training.ingest.opening import BLOCK, lines, opened
-from training.ingest.reading import Reading, bare, parquet_records, text_records
+from training.ingest.opening import BLOCK, opened
+from training.ingest.reading import RawRecord, Reading, bare, parquet_records, text_records
 from training.ingest.stars import Scale, guess_scale
 
 LOOKED_AT = 1000
 """Records that tell a JSON file's columns and a source's scale."""
+MOST_DAMAGED = 5
+MOST_DAMAGED_SHARE = 0.05
+"""Of the lines that are looked at. A file of which more are no UTF-8 is in another encoding."""
 
 _DELIMITERS = "\t,;|"
 # Digital_Music_5.json.gz, reviews_Digital_Music.json.gz, Gift_Cards.jsonl: as McAuley's files are called.
@@ -39,17 +42,24 @@ def recognise(path: Path, config: IngestConfig) -> Reading:
             raise DataError(f"{path.name} is cut short or damaged: copy it again") from error
         return _decided(path, Reading("parquet", columns, COLUMNS), config)
     _refuse(path.name, start)
+    _refuse_encoding(path.name, start.split(b"\n")[:-1])
     if bare(start).lstrip().startswith(b"{"):
         found = Reading("json", (), COLUMNS)
         with opened(path) as blocks:
-            looked_at = list(islice(text_records(found, blocks), LOOKED_AT))
-        names = dict.fromkeys(chain.from_iterable(each.values for each in looked_at if isinstance(each.values, dict)))
+            names = _names(text_records(found, blocks))
         if not names:
             raise DataError(f"{path.name} holds no JSON object a line: bring JSON lines, one review a line")
         return _decided(path, Reading("json", tuple(names), COLUMNS), config)
-    with opened(path) as blocks:
-        first = list(islice(lines(blocks), 100))
-    return _decided(path, _delimited(path.name, first), config)
+    return _decided(path, _delimited(path.name, start.split(b"\n")[0]), config)
+
+
+def _names(records: Iterator[RawRecord]) -> dict[str, None]:
+    """What the first JSON objects name, in the order in which they do."""
+    names: dict[str, None] = {}
+    for record in islice(records, LOOKED_AT):
+        if isinstance(record.values, dict):
+            names |= dict.fromkeys(record.values)
+    return names
 
 
 def _refuse(name: str, start: bytes) -> None:
@@ -67,9 +77,19 @@ def _refuse(name: str, start: bytes) -> None:
         raise DataError(f"{name} is one JSON list: make a line of each review, for example with jq -c '.[]'")
 
 
-def _delimited(name: str, first: Sequence[bytes]) -> Reading:
+def _refuse_encoding(name: str, first: Sequence[bytes]) -> None:
+    """Raises DataError for another encoding than UTF-8; a few damaged lines are put aside, and no reason for that."""
+    bad = sum("\ufffd" in line.decode("utf-8", "replace") for line in first)
+    if bad > MOST_DAMAGED and bad > MOST_DAMAGED_SHARE * len(first):
+        raise DataError(
+            f"{name} is not UTF-8, {bad} of its first {len(first)} lines are not: make it UTF-8, for example with "
+            "iconv -f WINDOWS-1252 -t UTF-8"
+        )
+
+
+def _delimited(name: str, first: bytes) -> Reading:
     """By the header: tabs without quotes, as Amazon writes them, else the delimiter that it has most of."""
-    header = bare(first[0]).decode("utf-8", "replace")
+    header = bare(first).decode("utf-8", "replace")
     if "\t" in header and '"' not in header:
         found = Reading("tsv", tuple(header.split("\t")), COLUMNS)
     else:

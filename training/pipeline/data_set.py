@@ -10,6 +10,7 @@ from contracts.errors import ConfigError
 from contracts.review import TSV_COLUMNS
 from contracts.stages import IngestConfig, StageConfig
 from training.data.dataset import QUARANTINE, REVIEWS_TSV, read_card
+from training.ingest.card import check_reviews
 from training.ingest.recognise import recognise
 from training.ingest.remote.download import bring_here
 from training.ingest.sources import find_files, sole_data_set
@@ -31,7 +32,7 @@ def sources_here(data: Sequence[str | Path], work: Path, listener: Listener) -> 
 def data_set_facts(folder: Path, config: StageConfig, report: Reporter) -> dict[str, Any]:
     """The facts of a data set in the place of those of the stage that would have made it.
 
-    Raises DataError for one that is not finished, ConfigError for settings that are too late.
+    Raises DataError for one that is not finished or holds no review, ConfigError for settings that are too late.
     """
     if config.model_dump(exclude={"licence"}) != IngestConfig().model_dump(exclude={"licence"}):
         raise ConfigError(
@@ -39,6 +40,7 @@ def data_set_facts(folder: Path, config: StageConfig, report: Reporter) -> dict[
             "ingest away, or name its sources"
         )
     facts = read_card(folder)
+    check_reviews(facts, folder)
     report.log(f"{folder} is a data set, taken as it is")
     for line in ingest.rows_read(facts, folder / QUARANTINE):
         report.log(line)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import DataError
 from contracts.stages import IngestConfig
+from training.ingest.card import check_reviews
 from training.ingest.lake import ingest
 from training.judge.report import counted
 from training.running.reporting import Reporter
@@ -22,10 +22,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     Raises DataError for a source that cannot be read, and when no row is good.
     """
     facts = ingest(list(inputs.values()), outputs, config, report)
-    if facts["reviews"] == 0:
-        raise DataError(
-            f"all {facts['quarantined']} rows are bad ({counted(facts['reasons'])}): see {outputs / 'quarantine'}"
-        )
+    check_reviews(facts, outputs)
     return facts
 
 
