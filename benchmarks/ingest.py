@@ -3,8 +3,9 @@
     python -m benchmarks.ingest --data FOLDER_OR_FILE [--gigabytes 5]
 
 Runs `stars data fetch` on the sources; with --gigabytes on one plain file of that size besides, made of the rows of the
-largest one, over and over, each with an id of its own. Prints seconds, rows a second, and the most memory that all its
-processes had at once: what each has for itself, and its share of what they have together (PSS).
+largest one, over and over, each with an id of its own. Prints seconds, those of processor time too, which other work on
+the machine changes least, rows a second, and the most memory that all its processes had at once: what each has for
+itself, and its share of what they have together (PSS).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("examples/reviews.tsv"))
     parser.add_argument("--gigabytes", type=float, default=0)
     args = parser.parse_args()
-    table = Table("sources", "MB", "rows", "seconds", "rows/s", "peak MB of memory", "MB of Parquet")
+    table = Table("sources", "MB", "rows", "seconds", "of CPU", "rows/s", "peak MB of memory", "MB of Parquet")
     with tempfile.TemporaryDirectory() as scratch:
         table.add_row(str(args.data), *_measured([args.data], Path(scratch, "lake")))
         if args.gigabytes:
@@ -60,10 +61,10 @@ def _multiply(source: Path, target: Path, size: int) -> None:
 
 def _measured(data: list[Path], lake: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "contracts.cli", "data", "fetch", *map(str, data), "--to", str(lake)]
-    began, peak = time.monotonic(), 0
+    began, peak, worked = time.monotonic(), 0, dict[int, float]()
     with subprocess.Popen(command) as process:
         while process.poll() is None:
-            peak = max(peak, _memory(psutil.Process(process.pid)))
+            peak = max(peak, _memory(process.pid, worked))
             time.sleep(0.2)
     seconds = time.monotonic() - began
     if process.returncode:
@@ -71,16 +72,19 @@ def _measured(data: list[Path], lake: Path) -> Iterator[str]:
     facts = json.loads((lake / "facts.json").read_text())
     bytes_read = sum(source["bytes"] for source in facts["sources"])
     written = sum(file.stat().st_size for file in lake.glob("reviews/*/*.parquet"))
-    yield from (f"{bytes_read / 1e6:,.0f}", f"{facts['rows_in']:,}", f"{seconds:.1f}")
+    yield from (f"{bytes_read / 1e6:,.0f}", f"{facts['rows_in']:,}", f"{seconds:.1f}", f"{sum(worked.values()):.1f}")
     yield from (f"{facts['rows_in'] / seconds:,.0f}", f"{peak / 1e6:,.0f}", f"{written / 1e6:,.0f}")
 
 
-def _memory(process: psutil.Process) -> int:
+def _memory(pid: int, worked: dict[int, float]) -> int:
+    """Bytes that a process and those below it have; `worked` hears their seconds of processor time."""
     total = 0
     with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
         for each in [process, *process.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                memory = each.memory_full_info()
+                times, memory = each.cpu_times(), each.memory_full_info()
+                worked[each.pid] = times.user + times.system
                 total += getattr(memory, "pss", memory.uss)
     return total
 

@@ -80,6 +80,13 @@ def test_data_sets_are_looked_for_where_they_usually_are(here: Path, monkeypatch
     assert len(cells(data("ls", str(here)))) == 1
 
 
+def test_a_data_set_that_is_not_finished_is_listed_as_such(here: Path) -> None:
+    failed = data("fetch", "http://127.0.0.1:9/absent.ftp")
+    assert isinstance(failed.exception, DataError)
+    assert cells(data("ls")) == [["lake", "0", "0", "0", "0 0 0 0 0", "0.0", "unfinished"]]
+    assert cells(data("ls", "lake")) == []
+
+
 def test_the_categories_of_a_data_set_without_a_card_are_listed_with_their_stars(here: Path) -> None:
     assert cells(data("ls", str(hand_made(here / "x")))) == [
         ["Gift_Card", "3", "1", "0", "0", "0", "2"],

@@ -120,6 +120,12 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+def test_a_data_set_is_no_source_of_another(tmp_path: Path) -> None:
+    filled(tmp_path / "one", EXAMPLES)
+    with pytest.raises(DataError, match="one is a data set: name what it was made of"):
+        filled(tmp_path / "two", tmp_path / "one")
+
+
 def test_two_do_not_fill_one_data_set(tmp_path: Path) -> None:
     (tmp_path / ".ingest").mkdir()
     with (

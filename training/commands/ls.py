@@ -61,29 +61,38 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _row(folder: Path) -> list[str]:
-    from training.data.dataset import PARTITION, REVIEWS, count_stars
+    from contracts.data_set import FACTS, WORK
+    from training.data.dataset import PARTITION, REVIEWS
     from training.ingest.card import card
 
     facts = card(folder)
     stars = Counter[int]()
-    for each in count_stars(folder).values():
+    for each in _stars(folder).values():
         stars += each
     size = sum(file.stat().st_size for file in folder.glob(f"{REVIEWS}/{PARTITION}=*/*.parquet"))
     filled = max((source["ingested"] for source in facts["sources"]), default="")
+    if not (folder / FACTS).is_file() and (folder / WORK).is_dir():
+        filled = "unfinished"
     counts = [len(facts["sources"]), facts["rows_in"], stars.total()]
     shares = " ".join(f"{100 * stars[star] / max(stars.total(), 1):.0f}" for star in range(1, 6))
     return [str(folder), *(f"{count:,}" for count in counts), shares, f"{size / 1e6:,.1f}", _when(filled)]
 
 
+def _stars(folder: Path) -> dict[str, Counter[int]]:
+    """Nothing, of a data set that nothing has got into yet."""
+    from training.data.dataset import REVIEWS, count_stars
+
+    return count_stars(folder) if (folder / REVIEWS).is_dir() else {}
+
+
 def _tables(folder: Path) -> list[Table]:
-    from training.data.dataset import count_stars
     from training.ingest.card import card
 
     sources = _table("source", "layout", "rows", "reviews", "put aside", "MB", "ingested", "licence")
     for source in card(folder)["sources"]:
         sources.add_row(*map(escape, _source(source)))
     categories = _table("category", "reviews", *_STARS)
-    for category, stars in count_stars(folder).items():
+    for category, stars in _stars(folder).items():
         categories.add_row(escape(category), f"{stars.total():,}", *(f"{stars[star]:,}" for star in range(1, 6)))
     return [sources, categories]
 

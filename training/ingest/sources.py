@@ -56,6 +56,8 @@ def find_files(data: Sequence[str | Path]) -> list[Path]:
     files: dict[Path, None] = {}
     for each in data:
         path = Path(each)
+        if path.is_dir() and is_data_set(path):
+            raise DataError(f"{path} is a data set: name what it was made of, which stars data ls {path} shows")
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES))
             if not inside:
