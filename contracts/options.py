@@ -17,6 +17,15 @@ StateFolder = Annotated[
     Path | None,
     typer.Option("--home", help="The state folder. Default: $STARS_HOME, else ~/.local/state/review-stars."),
 ]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking",
+        metavar="URI",
+        help="The MLflow tracking store. Default: $STARS_TRAIN_TRACKING, $MLFLOW_TRACKING_URI, or mlflow.db in the "
+        "state folder.",
+    ),
+]
 GatewayUrl = Annotated[
     str | None,
     typer.Option(

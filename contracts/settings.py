@@ -68,6 +68,11 @@ class Home:
         return self.root / "runs"
 
     @property
+    def tracking(self) -> str:
+        """URI of the MLflow tracking store where no other is named."""
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
     def data(self) -> Path:
         """Where an operator may always put reviews to train on."""
         return self.root / "data"

@@ -73,7 +73,11 @@ class StageConfig(BaseModel):
 class TrackedConfig(StageConfig):
     """Base of the settings of a stage that reports metrics while it runs."""
 
-    tracking: str = Field("", description="MLflow tracking URI; empty is mlflow.db in the stage's folder")
+    tracking: str = Field(
+        "",
+        exclude=True,
+        description="MLflow tracking URI; empty is mlflow.db in the state folder, of a stage by itself in its own",
+    )
 
 
 Memory = Annotated[str, Field(pattern=r"^[1-9]\d{0,5}[mg]$")]

@@ -25,6 +25,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
             cwd=folder,
+            env=os.environ | {"STARS_HOME": str(folder / "home")},
             stderr=log,
             text=True,
             start_new_session=True,  # so that the whole group gets the signal, as it does from a terminal

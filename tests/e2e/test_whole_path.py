@@ -31,9 +31,10 @@ def stars(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def bucket(s3_server: Any) -> Iterator[None]:
-    """What everybody on a bucket is told by the environment."""
+def bucket(s3_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What everybody on a bucket is told by the environment, and a state folder of the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STARS_HOME", str(tmp_path_factory.mktemp("whole-home")))
         for name, value in s3_server.environment(s3_server.endpoint, "writer").items():
             patch.setenv(name, value)
         yield
@@ -55,9 +56,9 @@ def store(bucket: None, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def service(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+def service(store: str) -> Iterator[tuple[str, dict[str, str]]]:
     """`stars up` on that store: its URL and the admin header."""
-    home = tmp_path_factory.mktemp("home")
+    home = Path(os.environ["STARS_HOME"])
     port = free_port()
     command = [sys.executable, "-m", "contracts.cli", "up", "--store", store, "--port", str(port)]
     environment = os.environ | {"STARS_HOME": str(home)}
@@ -133,6 +134,9 @@ def test_reviews_in_stars_out_and_round_again(store: str, service: tuple[str, di
     rolled = httpx.post(f"{url}/admin/models/rollback", headers=admin, timeout=120)
     assert rolled.status_code == 200, rolled.text
     assert httpx.post(f"{url}/predict", json=REVIEW, timeout=30).json() == first
+
+    kept = json.loads(stars("runs", "ls", "--json").stdout)
+    assert [run["release"] for run in kept] == [candidate, first["version"]], "the job's training and the command's"
 
     # Another machine promotes it in the bucket, and the gateway follows.
     done = stars("release", "promote", candidate, "--store", store)

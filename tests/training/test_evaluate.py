@@ -14,6 +14,7 @@ import pytest
 from contracts.errors import DataError, GateError
 from training.data.labelled import LabelledReviews
 from training.data.tokens import TokenRows
+from training.judge.closer import reliability
 from training.judge.headlines import judge_without_headlines
 from training.judge.metrics import Floats, paired_difference
 from training.judge.verdict import check_calibration, check_floor, check_leak, decide
@@ -39,6 +40,28 @@ def test_the_report_says_everything_with_intervals(report: dict[str, Any]) -> No
     assert sum(map(sum, report["confusion"])) == 200
     assert set(report["slices"]) == {"category", "length", "star"}
     assert set(report["slices"]["category"]) == set(tiny.CATEGORIES)
+
+
+def test_the_report_looks_closer_at_confidence_and_errors(report: dict[str, Any]) -> None:
+    bins, errors = report["reliability"], report["errors"]
+    assert sum(each["rows"] for each in bins) == report["rows"]["test"]
+    assert all(each["low"] <= each["right"] <= each["high"] for each in bins)
+    assert [each["confidence"] for each in bins] == sorted(each["confidence"] for each in bins)
+    off = [abs(each["true"] - each["predicted"]) for each in errors]
+    assert off == sorted(off, reverse=True) and off[-1] > 0
+    surest = [each["confidence"] for each, far in zip(errors, off, strict=True) if far == off[0]]
+    assert surest == sorted(surest, reverse=True)
+    assert all(each["row"].startswith("R2-") and each["words"] > 1 for each in errors)
+
+
+def test_an_interval_of_a_share_is_wilsons() -> None:
+    """Of 8 of 10 it is 0.490 to 0.943; that of 4 of 4 has a width too."""
+    truth = np.array([1] * 10 + [2] * 4)
+    sure = np.array([[0.9, 0.025, 0.025, 0.025, 0.025]] * 8 + [[0.025, 0.025, 0.9, 0.025, 0.025]] * 2)
+    half = np.array([[0.1, 0.6, 0.1, 0.1, 0.1]] * 4)
+    low, high = reliability(truth, np.concatenate([sure, half]))
+    assert (low["rows"], low["right"], low["low"], low["high"]) == (4, 1.0, 0.5101, 1.0)
+    assert (high["rows"], high["right"], high["low"], high["high"]) == (10, 0.8, 0.4902, 0.9433)
 
 
 def test_baselines_are_judged_on_the_same_rows(report: dict[str, Any]) -> None:

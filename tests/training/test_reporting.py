@@ -16,7 +16,8 @@ import pytest
 from contracts.stages import StageConfig, TrainConfig
 from training.running.reporting import JsonLines, PlainLines, StageReporter, metric_line, metric_regex
 from training.running.stage import Stage, metric_definitions
-from training.tracking.curves import EXPERIMENT, Curves
+from training.tracking.curves import Curves
+from training.tracking.tracker import EXPERIMENT
 
 
 def events(text: str) -> list[dict[str, Any]]:
@@ -78,12 +79,13 @@ def runs(uri: str) -> list[Any]:
 
 def test_curves_go_where_the_setting_says_and_a_failed_stage_is_a_failed_run(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    (tmp_path / "train").mkdir()
     with pytest.raises(KeyError), Curves(TrainConfig(tracking=uri), tmp_path / "train") as curves:
         StageReporter("train", [curves]).metric({"loss": 0.5}, 3)
         raise KeyError
     [run] = runs(uri)
     assert (run.info.status, run.data.metrics, run.data.params["batch_size"]) == ("FAILED", {"loss": 0.5}, "32")
-    assert not (tmp_path / "train").exists()
+    assert [file.name for file in (tmp_path / "train").iterdir()] == ["mlflow.json"]
 
 
 def test_a_stage_that_measures_nothing_leaves_no_run(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ from training.running.execution import execute
 from training.running.folder import read_facts
 from training.running.reporting import StageReporter
 from training.stages import train
-from training.tracking.curves import EXPERIMENT, Curves
+from training.tracking.curves import Curves
 from training.tracking.history import read_history
+from training.tracking.tracker import EXPERIMENT
 
 from .recorder import Recorder
 from .test_bert import write_checkpoint

@@ -23,7 +23,8 @@ def explore(
     console = Console(stderr=True)
     name = Path(data[0] if data else default_lake()).resolve().name
     with ends_on_interrupt(console, "interrupted"):
-        from training.explore.report import check_writable, write_report
+        from training.explore.report import write_report
+        from training.pages.page import check_writable
 
         check_writable(out)
         with data_set(data, columns, console) as folder:

@@ -50,13 +50,25 @@ def run_stages(
         from training.pipeline.local import run, stage_folders
         from training.pipeline.plan import plan
         from training.pipeline.request import Run, parse_overrides
+        from training.tracking.tracker import default_tracking
 
         overrides = parse_overrides(settings or [])
         overrides["ingest"] = overrides.get("ingest", {}) | named_columns(columns)
-        url = (open_store(store) if store else default_store(Home.default())).url
+        home = Home.default()
+        url = (open_store(store) if store else default_store(home)).url
+        request = Run(
+            tuple(data),
+            preset,
+            url,
+            work,
+            name,
+            config,
+            overrides,
+            master=master,
+            tracking=default_tracking(home.tracking),
+        )
         listener = TerminalBar(console)
         with listener.bar:
-            request = Run(tuple(data), preset, url, work, name, config, overrides, master=master)
             facts = run(request, listener)
     folders = stage_folders(request)
     table = Table("stage", "seconds", "artifacts")
@@ -65,7 +77,7 @@ def run_stages(
     console.print(table)
     exported = facts["export"]
     console.print(f"{facts['evaluate']['verdict']}: {escape(facts['evaluate']['reason'])}")
-    for line in _how_to_serve(exported, store):
+    for line in [f"the whole run on a page: {work / 'report.html'}", *_how_to_serve(exported, store)]:
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 

@@ -1,22 +1,11 @@
 """What a chart shows, before anybody draws it: page/charts.html.j2 for a browser, figures.py with matplotlib.
 
-A chart is values with their labels and the words beside them. Colours are names, of PALETTE.
+A chart is values with their labels and the words beside them. Colours are names, of training/pages/colours.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-PALETTE = {
-    "mark": ("#23669c", "#6fb3e4"),
-    "pale": ("#6b8299", "#8fa3b5"),
-    "star1": ("#ad3524", "#f0806c"),
-    "star2": ("#cf6a2c", "#eeaa78"),
-    "star3": ("#857f78", "#a9a39b"),
-    "star4": ("#4687ba", "#74b0de"),
-    "star5": ("#1d5486", "#b3d8f5"),
-}
-"""Name: on light ground, on dark ground. Each stands out from its ground by 3 to 1 or more (WCAG 2.2, 1.4.11)."""
 
 
 @dataclass(frozen=True)
@@ -160,14 +149,6 @@ Chart = Bars | Stacked | Spans | Lines | Histogram | Words
 
 STARS = tuple((f"{star} star{'s' if star > 1 else ''}", f"star{star}") for star in range(1, 6))
 """The parts of a stack of stars."""
-
-
-def percent(share: float) -> str:
-    """0.432 as "43.2 %", what is less than a tenth of a percent with another digit."""
-    if 0 < share < 0.00005:
-        return "under 0.01\N{NO-BREAK SPACE}%"
-    digits = 0 if share in (0, 1) else 1 if share >= 0.001 else 2
-    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def counted(number: float, thing: str, things: str | None = None) -> str:

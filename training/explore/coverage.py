@@ -16,10 +16,10 @@ from training.explore.charts import (
     StackRow,
     counted,
     listed,
-    percent,
     readable,
 )
 from training.explore.question import Question
+from training.pages.words import percent
 
 
 def _most_reviewed(rows: pd.DataFrame) -> str:

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from contracts.errors import DataError
-from training.explore.charts import PALETTE, Bars, Chart, Histogram, Lines, Spans, Stacked, Words
+from training.explore.charts import Bars, Chart, Histogram, Lines, Spans, Stacked, Words
 from training.explore.lake import ask, open_lake
 from training.explore.questions import drawable, question
+from training.pages.colours import PALETTE
 
 COLOURS = {name: light for name, (light, _) in PALETTE.items()}
 ROW = 0.28

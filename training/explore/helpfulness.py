@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from contracts.review import clean
-from training.explore.charts import Bar, Bars, Chart, counted, percent
+from training.explore.charts import Bar, Bars, Chart, counted
 from training.explore.question import Question
 from training.explore.ratings import star_bar
+from training.pages.words import percent
 
 TITLE = 80
 """Characters of a product's title that are shown."""

@@ -17,10 +17,10 @@ from training.explore.charts import (
     StackRow,
     counted,
     listed,
-    percent,
     readable,
 )
 from training.explore.question import Question
+from training.pages.words import percent
 
 ENOUGH = 30
 """Reviews from which on an average is compared with others in a sentence. Charts show all of them."""

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import jinja2
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_integer_dtype
 
-from contracts.errors import ConfigError, DataError, MachineError
-from training.explore.charts import PALETTE, counted, percent
+from contracts.errors import DataError
+from training.explore.charts import counted
 from training.explore.lake import ask, open_lake
 from training.explore.question import Question
 from training.explore.questions import DRAWN, QUESTIONS, drawable
-from training.running.folder import write_whole
+from training.pages.page import write_page
+from training.pages.words import percent
 
 PAGE = Path(__file__).with_name("page")
-GROUNDS = {
-    "ground": ("#ffffff", "#14181c"),
-    "card": ("#f7f8f9", "#1c2126"),
-    "ink": ("#1a1d21", "#e8eaed"),
-    "soft": ("#59626c", "#a7b0ba"),
-    "edge": ("#dde1e5", "#343b43"),
-    "link": ("#1d5a92", "#8cc4f0"),
-}
-"""The page's own colours, on light ground and on dark."""
-
 LISTED = 500
 """Rows of an answer that its table has room for."""
 OVERVIEW = """
@@ -63,28 +52,18 @@ def write_report(lake: Path, out: Path, title: str, progress: Callable[[float, s
             progress(number / len(QUESTIONS), question.title)
             rows = ask(connection, question.sql)
             answers.append(_answered(question, rows, drawable(connection, rows)))
-    page = _environment().get_template("report.html.j2")
-    html = page.render(
+    write_page(
+        out,
+        PAGE / "report.html.j2",
+        style=PAGE / "report.css",
+        over="Reviews and their stars",
         title=title,
-        css=_colours() + (PAGE / "report.css").read_text(encoding="utf-8"),
         tiles=_tiles(overview),
         reviews=counted(overview.reviews, "review"),
         answers=answers,
         duckdb=duckdb.__version__,
     )
-    try:
-        write_whole(out, html)
-    except OSError as error:
-        raise MachineError(
-            f"{out} cannot be written: {error.strerror}. Free some space or name another file"
-        ) from error
     progress(1.0, "")
-
-
-def check_writable(out: Path) -> None:
-    """Raises ConfigError for a file that cannot be made, so that nobody waits for it in vain."""
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"{out} cannot be written: name a file in a folder that is there and may be written to")
 
 
 def _answered(question: Question, rows: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, Any]:
@@ -120,7 +99,7 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and name != "review_year" else str(value)
 
 
-def _tiles(overview: Any) -> list[dict[str, str]]:
+def _tiles(overview: Any) -> list[tuple[str, str, str]]:
     tiles = {
         "reviews": f"{overview.reviews:,}",
         "categories": f"{overview.categories:,}",
@@ -132,29 +111,4 @@ def _tiles(overview: Any) -> list[dict[str, str]]:
     if not pd.isna(overview.first_date):
         years = sorted({f"{overview.first_date:%Y}", f"{overview.last_date:%Y}"})
         tiles["years"] = "\N{EN DASH}".join(years)
-    return [{"label": label, "value": value} for label, value in tiles.items()]
-
-
-def _colours() -> str:
-    """The colours as CSS variables; paper is light."""
-
-    def variables(number: int) -> str:
-        return ":root {" + "".join(f" --{name}: {pair[number]};" for name, pair in (GROUNDS | PALETTE).items()) + " }\n"
-
-    return variables(0) + f"@media screen and (prefers-color-scheme: dark) {{ {variables(1)} }}\n"
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "kind": lambda chart: type(chart).__name__,
-        "percent": percent,
-        "capitalise": lambda text: text[:1].upper() + text[1:],
-    }
-    return environment
+    return [(label, value, "") for label, value in tiles.items()]

@@ -18,11 +18,11 @@ from training.explore.charts import (
     Words,
     counted,
     listed,
-    percent,
     readable,
 )
 from training.explore.question import Question
 from training.explore.ratings import star_bar
+from training.pages.words import percent
 
 
 def _lengths(rows: pd.DataFrame) -> str:

@@ -36,6 +36,7 @@ from contracts.validation import what_is_wrong
 from training.jobs.lease import DEFAULT_TIMES, Cancelled, Lease, StoreSilent, Times
 from training.jobs.pipeline_process import PipelineProcess, RunLock, end_orphans, orphans
 from training.pipeline.plan import tidy
+from training.tracking.tracker import default_tracking
 
 PIPELINE = (sys.executable, "-m", "training.pipeline")
 TICK_SECONDS = 0.2
@@ -63,9 +64,20 @@ class Worker:
         name: str = MODEL_NAME,
         command: Sequence[str] = PIPELINE,
         times: Times = DEFAULT_TIMES,
+        tracking: str = "",
     ) -> None:
         self.id = f"{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._flags = ("--store", store_url, "--name", name, "--events", "-", f"--patience={STORE_PATIENCE:.0f}")
+        self._flags: tuple[str, ...] = (
+            "--store",
+            store_url,
+            "--name",
+            name,
+            "--events",
+            "-",
+            f"--patience={STORE_PATIENCE:.0f}",
+        )
+        if tracking:
+            self._flags += ("--tracking", tracking)
         self._jobs = jobs
         self._runs = runs
         self._roots = tuple(roots)
@@ -264,6 +276,7 @@ def serve(store: str | None = None, home: Path | None = None) -> int:
         place.runs,
         roots=data_roots(place),
         name=os.environ.get("STARS_NAME") or MODEL_NAME,
+        tracking=default_tracking(place.tracking),
     )
     received: list[int] = []
 

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="one setting")
     parser.add_argument("--patience", type=float, default=0, metavar="SECONDS", help="wait for a store that is away")
     parser.add_argument("--master", help="Spark master of the stages that run on Spark")
+    parser.add_argument("--tracking", default="", metavar="URI", help="MLflow, where the settings name none")
     parser.add_argument("--events", choices=["-"], help="write JSON events to standard output")
     args = parser.parse_args()
     events = JsonLines(sys.stdout) if args.events else None
@@ -46,6 +47,7 @@ def main() -> int:
                 overrides=parse_overrides(args.set),
                 patience=args.patience,
                 master=args.master,
+                tracking=args.tracking,
             )
             facts = run(request, listener)
     except StarsError as error:

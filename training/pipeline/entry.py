@@ -19,6 +19,7 @@ from training.running.interrupt import AGAIN, INTERRUPTED, interruptible
 from training.running.reporting import PlainLines, StageReporter
 from training.running.stage import Stage
 from training.tracking.curves import Curves
+from training.tracking.outcome import parameters
 
 
 def main(stage: Stage, arguments: Sequence[str]) -> int:
@@ -66,7 +67,7 @@ def _main_job(stage: Stage, job: TrainingJob) -> None:
 
 
 def _execute(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], outputs: Path) -> dict[str, Any]:
-    with Curves(config, outputs) as curves:
+    with Curves(config, outputs, parameters=parameters({stage.name: config})) as curves:
         return execute(stage, config, inputs, outputs, StageReporter(stage.name, [PlainLines(), curves]))
 
 

@@ -9,19 +9,24 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from contracts.errors import ConfigError
-from contracts.stages import StageConfig
+from contracts.errors import ConfigError, StarsError
+from contracts.stages import StageConfig, TrackedConfig
 from contracts.store.urls import open_store
 from training.ingest.sources import sole_data_set
+from training.package.identity import code_revision
 from training.pipeline.data_set import data_set_facts, sources_here
 from training.pipeline.patience import patiently
 from training.pipeline.plan import plan
 from training.pipeline.request import Run, configurations
+from training.report.run_folder import LeftRun
+from training.report.training import write_report
 from training.running.execution import execute
 from training.running.folder import check_folder
 from training.running.reporting import Listener, StageReporter
 from training.running.stage import Stage
 from training.tracking.curves import Curves
+from training.tracking.outcome import final_metrics, parameters, tags
+from training.tracking.tracker import REVISION_TAG
 
 
 def run(request: Run, listener: Listener) -> dict[str, dict[str, Any]]:
@@ -58,10 +63,12 @@ def _run(
     facts: dict[str, dict[str, Any]] = {}
     whole = sum(stage.share for stage in stages.values())
     before = 0.0
-    for name, stage in stages.items():
-        listener.stage(name)
-        outputs, share = folders[name], stage.share / whole
-        with Curves(configs[name], outputs) as curves:
+    tracked = next(name for name, config in configs.items() if isinstance(config, TrackedConfig))
+    with Curves(configs[tracked], folders[tracked], request.work.absolute().name, parameters(configs)) as curves:
+        curves.know({REVISION_TAG: code_revision()})
+        for name, stage in stages.items():
+            listener.stage(name)
+            outputs, share = folders[name], stage.share / whole
             report = StageReporter(name, [listener, curves], before, share)
             if outputs == given:
                 facts[name] = data_set_facts(outputs, configs[name], report)
@@ -70,9 +77,22 @@ def _run(
                 inputs |= sources_here(request.data, request.work, listener) if "data" in stage.reads else {}
                 work = partial(execute, stage, configs[name], inputs, outputs, report)
                 facts[name] = patiently(work, request.patience, partial(report.progress, 0.0))
-        report.progress(1.0, f"{name} done")
-        before += share
+            report.progress(1.0, f"{name} done")
+            curves.know(tags(facts))
+            before += share
+        page = _report(request.work, listener)
+        curves.conclude(final_metrics(facts), [page, folders["evaluate"] / "report.md"])
     return facts
+
+
+def _report(work: Path, listener: Listener) -> Path:
+    """The page about the run, in its work folder. A run whose release is out does not fail for want of one."""
+    page = work / "report.html"
+    try:
+        write_report(LeftRun.read(work), page)
+    except StarsError as error:
+        listener.log(f"there is no report of this run: {error}")
+    return page
 
 
 def stage_folders(request: Run) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.errors import ConfigError
 from contracts.installation import ROOT
-from contracts.stages import SparkConfig, StageConfig
+from contracts.stages import SparkConfig, StageConfig, TrackedConfig
 from training.running.configuration import load_config, read_yaml
 
 PRESETS = ROOT / "training" / "presets"
@@ -33,6 +33,8 @@ class Run:
     patience: float = 0.0
     """Seconds that a store which is away is waited for, each time."""
     master: str | None = None
+    tracking: str = ""
+    """MLflow tracking URI where the settings name none; empty leaves it to the stage's own folder."""
 
 
 def presets() -> list[str]:
@@ -56,7 +58,7 @@ def configurations(request: Run, kinds: Mapping[str, type[StageConfig]]) -> dict
     shared = {"name": request.name, "store": request.store}
     configs: dict[str, StageConfig] = {}
     for stage, kind in kinds.items():
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"tracking": request.tracking} if issubclass(kind, TrackedConfig) else {}
         for layer in layers:
             values |= layer.get(stage, {})
         values |= {name: value for name, value in shared.items() if name in kind.model_fields}

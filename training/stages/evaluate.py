@@ -23,6 +23,7 @@ from training.data.labelled import LabelledReviews
 from training.data.tokens import TokenRows
 from training.judge import calibration
 from training.judge.baseline import judge_baselines
+from training.judge.closer import reliability, worst_errors
 from training.judge.headlines import judge_without_headlines
 from training.judge.judgement import as_rated, judge
 from training.judge.metrics import expected_calibration_error
@@ -63,6 +64,8 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         "calibration": document.model_dump(mode="json"),
         **judged,
         "as_rated": as_rated(test, probabilities, document),
+        "reliability": reliability(test.stars, probabilities),
+        "errors": worst_errors(prepare, "test", probabilities),
         "without_headlines": judge_without_headlines(model, prepare, test, logits),
         "baselines": baselines,
         "production": production,

@@ -86,7 +86,7 @@ def overfit(history: History) -> str | None:
     if scored[-1][1] <= WORSE * scored[best][1] or losses[-1] >= losses[best]:
         return None
     return (
-        f"overfit: validation cross-entropy rose from {scored[best][1]:.3f} after epoch {best + 1} to "
+        f"validation cross-entropy rose from {scored[best][1]:.3f} after epoch {best + 1} to "
         f"{scored[-1][1]:.3f} while the loss fell from {losses[best]:.3f} to {losses[-1]:.3f}. Train for fewer epochs, "
         "with more dropout or on more reviews; the weights of the epoch with the best accuracy are kept"
     )
