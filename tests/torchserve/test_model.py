@@ -80,8 +80,13 @@ def test_the_language_is_the_releases(tiny_release: Release, tmp_path: Path) -> 
 
 def test_a_manifest_of_version_1_names_the_torch_engine(tmp_path: Path) -> None:
     store = bundled_store()
-    folder = store.folder / "releases" / "review-stars" / resolve(store, "production")
-    assert json.loads((folder / "manifest.json").read_bytes())["engine"]["kind"] == "torch"
+    folder = tmp_path / "release"
+    shutil.copytree(store.folder / "releases" / "review-stars" / resolve(store, "production"), folder)
+    document = json.loads((folder / "manifest.json").read_bytes())
+    [engine] = document.pop("engines")
+    del document["language"]
+    old = document | {"schema_version": 1, "engine": {"kind": engine["kind"], "batch_size": engine["batch_size"]}}
+    (folder / "manifest.json").write_text(json.dumps(old))
     model = load_model(folder)
     assert (model.kind, model.language, model.encoder.limit) == ("torch", "en", 128)
 
