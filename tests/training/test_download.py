@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,8 @@ def test_a_sha256_behind_the_url_is_held_to(web: Web, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has another sha256 than you named"):
         brought(f"{web.url}#sha256={'0' * 64}", tmp_path / "other")
     assert not [path for path in (tmp_path / "other").rglob("*") if path.is_file()]
+    with pytest.raises(DataError, match="has another sha256 than you named"):
+        brought(f"{web.url}#sha256={'1' * 64}", tmp_path)  # unchanged, and held to it all the same
     with pytest.raises(DataError, match="must be sha256="):
         brought(f"{web.url}#md5=1", tmp_path)
 
@@ -127,6 +131,7 @@ def test_where_it_leads_is_looked_at(web: Web, tmp_path: Path, location: str, sa
         ("https://me:secret@example.com/a.tsv", "no user and no password"),
         ("https://", "names no host"),
         ("https://[1/a", "cannot be read"),
+        ("https://exa\x01mple.com/a.tsv", "is no address"),
     ],
 )
 def test_a_url_that_cannot_be_taken_is_said_without_its_secrets(tmp_path: Path, url: str, said: str) -> None:
@@ -163,6 +168,22 @@ def test_it_leaves_room_on_the_disk_and_takes_no_giant(
     web.length = False
     with pytest.raises(DataError, match="has more than"):
         brought(web.url, tmp_path)
+
+
+def test_a_server_that_nobody_vouches_for_is_refused_at_once(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes a certificate that nobody vouches for, is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+        + ["-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with served(context) as web, pytest.raises(DataError, match="is not trusted: .*SSL_CERT_FILE"):
+        brought(web.url, tmp_path / "downloads")
 
 
 def test_nothing_that_listens_is_one_sentence(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def test_what_is_unchanged_elsewhere_is_not_downloaded_again(tmp_path: Path, web
     facts, _ = filled(tmp_path, web.url, columns="stars=star_rating,text=review_headline")
     assert web.sent == 2 * sent, "read with other settings, it is another source"
     assert facts["fingerprint"] != before["fingerprint"] and facts["rows_in"] == 2
+    with pytest.raises(DataError, match="has another sha256 than you named"):
+        filled(tmp_path, f"{web.url}#sha256={'0' * 64}", columns="stars=star_rating,text=review_headline")
     web.body, web.etag = web.body + row(review_id="R3").encode() + b"\n", '"two"'
     assert filled(tmp_path, web.url)[0]["rows_in"] == 3
 

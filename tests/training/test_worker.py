@@ -25,10 +25,12 @@ from contracts.jobs.event import log_line, metrics_measured, progress_made, stag
 from contracts.jobs.job import Job, JobState
 from contracts.jobs.leases import JobLeases
 from contracts.jobs.store import JobStore
+from contracts.stages import IngestConfig
+from training.ingest.fetch import fetch
 from training.jobs.lease import DEFAULT_TIMES, UNSENT_LIMIT, PipelineReport, Times
 from training.jobs.pipeline_process import PipelineLine, RunLock
 from training.jobs.worker import Worker
-from training.running.reporting import JsonLines
+from training.running.reporting import JsonLines, Listener
 
 FAKE = Path(__file__).with_name("fake_pipeline.py")
 TIMES = Times(lease=5, heartbeat=0.2, stop=1, poll=0.1)
@@ -160,6 +162,15 @@ def test_a_job_from_its_queue_to_its_release(place: Place) -> None:
     assert worker.run_one() is False
 
 
+def test_a_job_on_a_data_set(place: Place) -> None:
+    examples = Path(__file__).parents[2] / "examples" / "reviews.tsv"
+    fetch([examples], place.data / "shop", IngestConfig(), Listener())
+    job = place.submit(data=["shop"])
+    place.worker("works").run_one()
+    assert place.jobs.get(job.id).state is JobState.SUCCEEDED
+    assert json.loads(place.journal(job)[1])["data"] == [str(place.data / "shop")]
+
+
 def test_what_a_pipeline_says_becomes_the_jobs_events(place: Place) -> None:
     job = place.submit()
     worker = place.worker("works")
@@ -285,6 +296,8 @@ def test_a_runs_folder_that_cannot_be_made(place: Place) -> None:
         ({"data": "../secret.tsv"}, "allowed folder"),
         ({"data": ["data/reviews.tsv", "link.tsv"]}, "allowed folder"),
         ({"data": "s3://bucket/reviews.tsv"}, "allowed folder"),
+        ({"data": "https://example.com/reviews.tsv"}, "allowed folder"),
+        ({"data": "http://169.254.169.254/latest/reviews.tsv"}, "allowed folder"),
         ({"data": 7}, "data"),
         ({"data": []}, "data"),
         ({"preset": "../../secret"}, "preset"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,8 +31,8 @@ class Web:
 
 
 @contextmanager
-def served() -> Iterator[Web]:
-    """A server on this machine."""
+def served(context: ssl.SSLContext | None = None) -> Iterator[Web]:
+    """A server on this machine, over https with a context."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -70,7 +71,9 @@ def served() -> Iterator[Web]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        web = Web(f"http://127.0.0.1:{server.server_port}/reviews.tsv")
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        web = Web(f"http{'s' if context else ''}://127.0.0.1:{server.server_port}/reviews.tsv")
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield web
         server.shutdown()

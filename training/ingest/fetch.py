@@ -92,6 +92,8 @@ def _known(folder: Path, config: IngestConfig) -> Callable[[RemoteFile], bool]:
         entry = entries.get(file.url, {})
         if not entry.get("validator") or entry.get("asked") != asked(config):
             return False
+        if file.sha256 and file.sha256 != entry["sha256"]:
+            return False
         try:
             with file.open(0, entry["validator"]) as answer:
                 return answer is None

@@ -107,6 +107,7 @@ def _receive(file: RemoteFile, folder: Path, told: Callable[[int, int | None], N
     if origin is None or not start or start != origin.size:
         with file.open(start, validator if here or start else "") as answer:
             if answer is None:
+                _check_sha256(file, whole)
                 return
             origin = Origin(file.url, file.name, answer.validator, answer.size)
             whole.unlink(missing_ok=True)
@@ -114,14 +115,19 @@ def _receive(file: RemoteFile, folder: Path, told: Callable[[int, int | None], N
                 partial.unlink(missing_ok=True)
             origin.write(folder)
             _write(answer, file.url, partial, told)
-    if file.sha256 and file_sha256(partial) != file.sha256:
-        shutil.rmtree(folder)
-        raise DataError(
-            f"{file.url} has another sha256 than you named: it was changed, or the sha256 is another file's"
-        )
+    _check_sha256(file, partial)
     origin = replace(origin, downloaded=datetime.now(UTC).isoformat(timespec="seconds"))
     partial.replace(whole)
     origin.write(folder)
+
+
+def _check_sha256(file: RemoteFile, here: Path) -> None:
+    """Raises DataError, and deletes what was downloaded, when it is not what whoever named it says."""
+    if file.sha256 and file_sha256(here) != file.sha256:
+        shutil.rmtree(here.parent)
+        raise DataError(
+            f"{file.url} has another sha256 than you named: it was changed, or the sha256 is another file's"
+        )
 
 
 def _write(answer: RemoteBytes, url: str, partial: Path, told: Callable[[int, int | None], None]) -> None:

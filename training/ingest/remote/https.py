@@ -38,7 +38,13 @@ class HttpsFile:
                     yield self._answer(response, start)
             except httpx.TooManyRedirects as error:
                 raise DataError(f"{self.url} leads round in circles: check the address") from error
+            except httpx.InvalidURL as error:
+                raise DataError(f"{self.url} is no address: {error}") from error
             except httpx.TransportError as error:
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    raise DataError(
+                        f"the server of {self.url} is not trusted: name its certificate authority with SSL_CERT_FILE"
+                    ) from error
                 raise Broken(f"{type(error).__name__}: {error}") from error
 
     def _client(self) -> httpx.Client:
