@@ -40,7 +40,7 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, Path]]:
     def does_nothing(name: str) -> Any:
         def run(_config: Any, inputs: Mapping[str, Path], _outputs: Path, _report: Reporter) -> dict[str, Any]:
             given[name] = inputs
-            return {}
+            return {"dataset_sha256": "", "verdict": "", "version": "", "metrics": {}}  # what MLflow is told
 
         return run
 
