@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +14,11 @@ import pytest
 from contracts.errors import ConfigError, GateError
 from contracts.stages import TrainConfig
 from training.running.configuration import load_config
+from training.running.reporting import JsonLines, PlainLines, StageReporter
 from training.tracking import rules
+from training.tracking.curves import Curves
 from training.tracking.history import HISTORY, Finding, History, HistoryFile, read_history
+from training.tracking.runs import Runs
 from training.tracking.watch import WatchedReporter
 
 from .recorder import Recorder
@@ -167,3 +172,18 @@ def test_a_history_that_is_not_there_or_of_a_newer_version_is_a_sentence(tmp_pat
     (tmp_path / HISTORY).write_text('{"version": 2}\n')
     with pytest.raises(ConfigError, match="newer version of review-stars: update this one"):
         read_history(tmp_path)
+
+
+def test_a_rule_is_heard_by_the_job_the_log_and_mlflow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By whoever listens to a run, over the one protocol that there is."""
+    events, uri = io.StringIO(), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with Curves(TrainConfig(tracking=uri), tmp_path) as curves:
+        report = StageReporter("train", [JsonLines(events), PlainLines(), curves])
+        WatchedReporter(report, {}, tmp_path).metric({"validation_spread": 0.0}, 10)
+    said = "rule dead_head at step 10: the head is dead"
+    lines = (json.loads(line) for line in events.getvalue().splitlines())
+    [event] = [line for line in lines if line["event"] == "log"]
+    assert event["message"].startswith(said)
+    assert said in capsys.readouterr().err
+    [run] = Runs(uri).newest(10)
+    assert said in run.notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import resource
 import shutil
@@ -140,6 +141,19 @@ def test_a_folder_with_nothing_to_draw_is_a_sentence(history: str | None, senten
     with pytest.raises(ConfigError, match=sentence):
         report(str(tmp_path))
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_run_of_another_version_is_a_sentence(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work / "train", tmp_path / "train")
+    (tmp_path / "evaluate").mkdir()
+    evaluation = json.loads((work / "evaluate" / "report.json").read_text())
+    del evaluation["reliability"]
+    (tmp_path / "evaluate" / "report.json").write_text(json.dumps(evaluation))
+    with pytest.raises(ConfigError, match="not as this version of review-stars writes it.*run its pipeline again"):
+        report(str(tmp_path))
+    (tmp_path / "evaluate" / "report.json").write_text(json.dumps(evaluation)[:99])
+    report(str(tmp_path))
+    assert NOT_JUDGED in (tmp_path / "report.html").read_text()
 
 
 @contextmanager

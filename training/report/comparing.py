@@ -44,7 +44,8 @@ def draw(comparison: Comparison, curve: Curve, out: Path) -> None:
         found = [tuple((float(step), value) for step, value in curve(run, name)) for run in comparison.pair]
         if any(found):
             series = zip(names, found, COLOURS, strict=True)
-            plots.append(Plot(title, _told(found), tuple(Series(*each) for each in series if each[1])))
+            drawn = tuple(Series(*each) for each in series if each[1])
+            plots.append(Plot(title, _told(found), drawn, x_bounds=(0.0, None)))
     if out.suffix == ".png":
         _picture(plots, " and ".join(names), out)
         return
@@ -87,6 +88,7 @@ def _picture(plots: list[Plot], title: str, out: Path) -> None:
             axes.plot(*zip(*series.points, strict=True), color=colour, marker=marker, label=series.label)
         axes.set_title(plot.title, loc="left", fontsize=10)
         axes.set_yticks(plot.y_ticks, [short(tick) for tick in plot.y_ticks])
+        axes.set_xlim(left=0)
         axes.set_ylim(plot.y_ticks[0], plot.y_ticks[-1])
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)

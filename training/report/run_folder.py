@@ -56,9 +56,8 @@ def _facts(folder: Path) -> Document | None:
 
 
 def _evaluation(folder: Path) -> Document | None:
-    """The report of evaluate, which it writes before it decides. None as well for one that was cut off, or is older."""
+    """The report of evaluate, which it writes before it decides. None for one that was cut off while it was written."""
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return dict(json.loads((folder / "report.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) and {"metrics", "reliability", "errors"} <= report.keys() else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from contracts.errors import ConfigError
 from contracts.review import STARS
 from training.data.splits import read_split
 from training.judge.report import COLUMNS, SHARES, interval
@@ -25,10 +26,31 @@ _FROM_ZERO = frozenset({"learning_rate", "gradient_norm", "reviews_per_second", 
 def write_report(run: LeftRun, out: Path, texts: bool = False) -> None:
     """Write the page. With `texts` the errors are shown with what customers wrote, which then must be kept as such.
 
-    Raises MachineError where there is no room for it, DataError where texts are asked for and gone.
+    Raises MachineError where there is no room for it, DataError where texts are asked for and gone, ConfigError where
+    the run is of another version.
     """
-    evaluation = run.evaluation
+    try:
+        values = _values(run, texts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the run {run.name} is not as this version of review-stars writes it ({error} is missing or wrong): "
+            "run its pipeline again, which does anew what has to be"
+        ) from error
+    write_page(out, TEMPLATE, style=PLOTS, over="A training report", title=run.name, **values)
+
+
+def _values(run: LeftRun, texts: bool) -> dict[str, Any]:
+    """What the template is filled with. What needs an evaluation is None without one."""
+    values: dict[str, Any] = {
+        "tiles": _tiles(run),
+        "findings": run.history.findings,
+        "plots": _plots(run),
+        "settings": _settings(run),
+        "stars": STARS,
+        "metrics": None,
+    }
     sections = [("rules", "What the rules said"), ("curves", "Curves")]
+    evaluation = run.evaluation
     if evaluation is not None:
         sections += [
             ("confusion", "Confusion"),
@@ -36,27 +58,17 @@ def write_report(run: LeftRun, out: Path, texts: bool = False) -> None:
             ("slices", "Slices"),
             ("errors", "Where it is furthest off"),
         ]
-    write_page(
-        out,
-        TEMPLATE,
-        style=PLOTS,
-        over="A training report",
-        title=run.name,
-        tiles=_tiles(run),
-        contents=[*sections, ("settings", "Settings")],
-        findings=run.history.findings,
-        plots=_plots(run),
-        metrics=evaluation and [(COLUMNS[name], interval(name, evaluation["metrics"][name])) for name in COLUMNS],
-        verdict=evaluation and f"{evaluation['verdict']}: {evaluation['reason']}",
-        rows=evaluation and evaluation["rows"]["test"],
-        confusion=evaluation and _confusion(evaluation["confusion"]),
-        stars=list(STARS),
-        reliability=evaluation and _reliability(evaluation),
-        slices=evaluation and _slices(evaluation["slices"]),
-        errors=evaluation and _errors(evaluation["errors"], _texts(run, evaluation["errors"]) if texts else {}),
-        with_texts=texts,
-        settings=_settings(run),
-    )
+        values |= {
+            "metrics": [(COLUMNS[name], interval(name, evaluation["metrics"][name])) for name in COLUMNS],
+            "verdict": f"{evaluation['verdict']}: {evaluation['reason']}",
+            "rows": evaluation["rows"]["test"],
+            "confusion": _confusion(evaluation["confusion"]),
+            "reliability": _reliability(evaluation),
+            "slices": _slices(evaluation["slices"]),
+            "errors": _errors(evaluation["errors"], _texts(run, evaluation["errors"]) if texts else {}),
+            "with_texts": texts,
+        }
+    return values | {"contents": [*sections, ("settings", "Settings")]}
 
 
 def _tiles(run: LeftRun) -> list[tuple[str, str, str]]:
