@@ -40,7 +40,7 @@ secrets:  ## Make the secrets that docker-compose.yml mounts, in ./secrets, and 
 image-sizes:  ## Build the three images and print their sizes
 	@docker compose build --quiet gateway torchserve worker
 	@for each in gateway torchserve training; do docker image inspect --format \
-		"{{printf \"%-12s\" \"$$each\"}} {{.Size}} bytes" review-stars/$$each:$${STARS_TAG:-local}; done
+		"{{printf \"%-12s\" \"$$each\"}} {{.Size}} bytes" review-stars/$$each:$${STARS_TAG:-latest}; done
 
 bench: setup  ## Print the tables behind every speed claim, in a quarter of an hour on an idle machine
 	@for each in serve gateway overload train; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done

@@ -71,6 +71,12 @@ def test_images_are_made_from_what_is_named_and_from_one_base() -> None:
     assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) <= stages | {"scratch", "${BASE}"}
 
 
+def test_nobody_elses_image_runs_under_our_names() -> None:
+    """A name without a registry is Docker Hub's."""
+    for name, service in COMPOSE["services"].items():
+        assert (service["pull_policy"] == "never") == service["image"].startswith("review-stars/"), name
+
+
 def test_the_example_secrets_are_of_the_form_that_is_made() -> None:
     expected = make_secrets.contents(lambda purpose: f"{MARK}-{purpose}")
     assert {file.name: file.read_text() for file in EXAMPLES.iterdir()} == expected
