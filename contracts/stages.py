@@ -180,6 +180,9 @@ class TrainConfig(TrackedConfig):
     )
     teacher_weight: float = Field(0.0, ge=0, le=1, description="share of the loss that follows the soft labels")
     teacher_temperature: float = Field(2.0, gt=0, le=100)
+    noise_weight: float = Field(
+        1.0, ge=0, le=1, description="what a train row counts whose stars its text contradicts; below 1 they are sought"
+    )
     window: int = Field(64, ge=1, le=10**6, description="batches that are sorted by length together; 1 sorts nothing")
     pad_to: int = Field(0, ge=0, le=512, description="pad every batch to this many tokens; 0 to its longest review")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(

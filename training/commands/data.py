@@ -8,6 +8,7 @@ from training.commands.check import check
 from training.commands.explore import explore
 from training.commands.fetch import fetch
 from training.commands.ls import list_data_sets
+from training.commands.noise import noise
 from training.commands.profile import profile
 from training.commands.sql import sql
 
@@ -18,3 +19,4 @@ app.command()(profile)
 app.command()(check)
 app.command()(sql)
 app.command()(explore)
+app.command()(noise)

@@ -15,11 +15,15 @@ from training.data.tokens import TokenRows
 
 @dataclass(frozen=True)
 class Examples:
-    """A split as arrays. `labels` are 0 to 4; `soft` are a teacher's probabilities (n, 5), or None."""
+    """A split as arrays. `labels` are 0 to 4; `soft` are a teacher's probabilities (n, 5), or None.
+
+    `weights` (n,) are what each row's loss counts; None is 1 for all.
+    """
 
     tokens: TokenRows
     labels: Ints32
     soft: Floats32 | None
+    weights: Floats32 | None = None
 
     @classmethod
     def read(cls, prepare: Path, split: str) -> Examples:

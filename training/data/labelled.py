@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from contracts.errors import ReviewError
+from contracts.isolation import alone
 from contracts.review import Cleaned, Segments
 from contracts.tokens import Encoded, ReviewEncoder, Truncation
 from training.data.arrays import Ints
-from training.data.dataset import UNKNOWN_CATEGORY
+from training.data.dataset import PARTITION, UNKNOWN_CATEGORY, open_reviews
 from training.data.splits import read_split
 from training.data.tokens import TokenRows
 from training.running.folder import read_facts
@@ -70,6 +71,23 @@ class LabelledReviews:
             [review.product_category for review in reviews],
             np.array([len(text.second.split()) for text in texts], dtype=np.int64),
         )
+
+    @classmethod
+    def of_data_set(cls, folder: Path) -> tuple[LabelledReviews, list[tuple[str, int]]]:
+        """The good reviews of a data set, and where each came from: source and row. Raises DataError where none is."""
+        places: list[tuple[str, int]] = []
+        kept: list[LabelledReview] = []
+        texts: list[Segments] = []
+        columns = ["review_id", PARTITION, "star_rating", "review_headline", "review_body"]
+        for batch in open_reviews(folder).to_batches(columns=[*columns, "source", "row"]):
+            for row in batch.to_pylist():
+                review = alone(lambda each: LabelledReview.of(*(each[name] for name in columns)), row)
+                text = alone(Cleaned.segments, review.text) if isinstance(review, LabelledReview) else review
+                if isinstance(review, LabelledReview) and isinstance(text, Segments):
+                    places.append((row["source"], row["row"]))
+                    kept.append(review)
+                    texts.append(text)
+        return cls.of(kept, texts), places
 
     @classmethod
     def from_split(cls, prepare: Path, split: str) -> LabelledReviews:

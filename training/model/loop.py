@@ -69,8 +69,8 @@ class Trainer:
         ids = tf.TensorSpec((None, None), tf.int32)
         features = tf.TensorSpec((None, self.model.config.hidden_size), tf.float32)
         inputs = features if self.frozen else (ids, ids)
-        stars = tf.TensorSpec((None, len(STARS)), tf.float32)
-        self.step = tf.function(self._step, input_signature=[inputs, stars, stars])
+        stars, weights = tf.TensorSpec((None, len(STARS)), tf.float32), tf.TensorSpec((None,), tf.float32)
+        self.step = tf.function(self._step, input_signature=[inputs, stars, stars, weights])
         self.infer = tf.function(lambda inputs: self.network(inputs), input_signature=[inputs])
         self.encode = tf.function(lambda ids, types: self.model.encode(ids, types), input_signature=[ids, ids])
 
@@ -150,9 +150,9 @@ class Trainer:
     def _learn(self, batch: Batch, rows: Ints) -> None:
         """One step of the optimizer, timed, and reported now and then."""
         began = time.monotonic()
-        inputs, stars = batch(rows), targets(self.train, rows, self.config.label_smoothing)
+        inputs, wanted = batch(rows), targets(self.train, rows, self.config.label_smoothing)
         fetched = time.monotonic()
-        loss, norm = map(float, self.step(inputs, *stars))
+        loss, norm = map(float, self.step(inputs, *wanted))
         learnt = time.monotonic()
         self.lately.add(loss, norm, fetched - began, learnt - fetched)
         array = tf.nest.flatten(inputs)[0]
@@ -162,24 +162,24 @@ class Trainer:
         if due or self.lately.broken:
             self._tell(done)
 
-    def _step(self, inputs: Any, hard: Any, soft: Any) -> Any:
+    def _step(self, inputs: Any, hard: Any, soft: Any, weights: Any) -> Any:
         """One step, compiled as a whole: an interrupt finds it not begun, or done and counted. Its loss, and its norm.
 
         Between the gradients and what applies them is the place where several workers would add up theirs.
         """
         batch_size = tf.shape(hard)[0]
         if self.config.accumulate_steps == 1:
-            loss, gradients = self._gradients((inputs, hard, soft), batch_size)
+            loss, gradients = self._gradients((inputs, hard, soft, weights), batch_size)
         else:
-            loss, gradients = self._accumulated((inputs, hard, soft), batch_size)
+            loss, gradients = self._accumulated((inputs, hard, soft, weights), batch_size)
         return loss, self._apply(gradients)
 
     def _gradients(self, rows: Any, batch_size: Any) -> tuple[Any, list[Any]]:
-        """What some rows of a batch, (inputs, hard, soft), add to its mean loss, and to the gradients of that."""
-        inputs, hard, soft = rows
+        """What rows of a batch, (inputs, hard, soft, weights), add to its mean loss, and to the gradients of that."""
+        inputs, hard, soft, weights = rows
         with tf.GradientTape() as tape:
             logits = self.network(inputs, training=True) + self.log_prior
-            loss = tf.reduce_sum(losses(logits, hard, soft, self.config)) / tf.cast(batch_size, tf.float32)
+            loss = tf.reduce_sum(losses(logits, hard, soft, weights, self.config)) / tf.cast(batch_size, tf.float32)
         gradients = tape.gradient(loss, self.model.trainable_variables)
         # An embedding's gradient comes as one slice a token. Slices of one row have to be summed before they are
         # measured: the norm of the slices themselves would depend on how a batch is cut into parts.

@@ -22,15 +22,19 @@ def log_prior(examples: Examples) -> Floats32:
     return np.log(np.maximum(shares, 1e-6)).astype(np.float32)
 
 
-def targets(examples: Examples, rows: Ints, smoothing: float) -> tuple[Floats32, Floats32]:
-    """One-hot labels, smoothed, and the teacher's probabilities, both (rows, 5); without a teacher the labels twice."""
+def targets(examples: Examples, rows: Ints, smoothing: float) -> tuple[Floats32, Floats32, Floats32]:
+    """One-hot labels, smoothed, and the teacher's probabilities, both (rows, 5), and what each row counts, (rows,).
+
+    Without a teacher the labels come twice.
+    """
     classes = len(STARS)
     hard = np.eye(classes, dtype=np.float32)[examples.labels[rows]] * (1 - smoothing) + smoothing / classes
-    return hard, hard if examples.soft is None else examples.soft[rows]
+    weights = np.ones(len(rows), dtype=np.float32) if examples.weights is None else examples.weights[rows]
+    return hard, hard if examples.soft is None else examples.soft[rows], weights
 
 
-def losses(logits: Any, hard: Any, soft: Any, config: TrainConfig) -> Any:
-    """Each row's loss, (rows,): cross-entropy with the hard targets, mixed with what follows the teacher."""
+def losses(logits: Any, hard: Any, soft: Any, weights: Any, config: TrainConfig) -> Any:
+    """Each row's loss, (rows,): cross-entropy with the hard targets, mixed with what follows the teacher, weighted."""
     loss = tf.nn.softmax_cross_entropy_with_logits(hard, logits)
     if config.teacher_weight > 0:
         # Hinton et al. 2015, arXiv:1503.02531: the T² keeps the two gradients of one size.
@@ -38,4 +42,4 @@ def losses(logits: Any, hard: Any, soft: Any, config: TrainConfig) -> Any:
         warm = tf.nn.softmax(tf.math.log(soft + 1e-8) / heat)
         distilled = tf.nn.softmax_cross_entropy_with_logits(warm, logits / heat) * heat**2
         loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distilled
-    return loss
+    return loss * weights

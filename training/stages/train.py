@@ -13,6 +13,7 @@ from typing import Any
 from contracts.errors import DataError
 from contracts.stages import TrainConfig
 from training.data.examples import Examples
+from training.judge.noisy_rows import weigh_noise
 from training.model import base_model
 from training.model.precision import computing_in, precision_for
 from training.running.fingerprint import file_sha256
@@ -40,6 +41,9 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
     train, validation = Examples.read(inputs["prepare"], "train"), Examples.read(inputs["prepare"], "validation")
     if config.teacher_weight > 0 and train.soft is None:
         raise DataError("teacher_weight is set, but the train split has no teacher column")
+    noise: dict[str, Any] = {}
+    if config.noise_weight < 1:
+        train, noise = weigh_noise(train, inputs["prepare"], config.noise_weight, outputs, report)
     policy = precision_for(config.precision)
     keras.utils.set_random_seed(config.seed)
     with computing_in(policy):
@@ -47,6 +51,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         trainer = Trainer(base, config, train, validation, outputs, watched)
         facts = trainer.fit()
     return facts | {
+        **noise,
         "rules": [asdict(finding) for finding in watched.findings],
         "precision": policy,
         "parameters": trainer.model.count_params(),
@@ -62,7 +67,7 @@ STAGE = Stage(
     needs=("prepare",),
     reads=("base_model",),
     share=0.70,
-    spent=("checkpoints", "features-*.npy", "epoch-*", "model"),
+    spent=("checkpoints", "noise.npy", "features-*.npy", "epoch-*", "model"),
     metrics=(
         "loss",
         "gradient_norm",
