@@ -220,6 +220,21 @@ def test_ctrl_c_ends_it_in_a_sentence_and_the_same_command_goes_on(tmp_path: Pat
     assert not list((tmp_path / "lake" / lake.BEGUN).iterdir())
 
 
+def test_kill_9_while_it_downloads_costs_nothing_that_was_there(tmp_path: Path, web: Web) -> None:
+    web.body = "\n".join([HEADER, *(row(review_id=f"R{n}") for n in range(30_000))]).encode()
+    web.stalls = [1 << 20]
+    command = [sys.executable, "-c", FETCH, "many", str(tmp_path / "lake"), web.url]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+        until = time.monotonic() + 60
+        while sum(file.stat().st_size for file in (tmp_path / "lake").rglob("partial")) < 1_000_000:
+            assert running.poll() is None and time.monotonic() < until
+            time.sleep(0.02)
+        running.kill()
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=True)
+    assert read_card(tmp_path / "lake")["rows_in"] == 30_000
+    assert len(web.body) <= web.sent < len(web.body) + 100_000, "what had not reached the disk is sent again, no more"
+
+
 def test_the_card_is_json_that_anything_reads(tmp_path: Path) -> None:
     filled(tmp_path, EXAMPLES)
     assert json.loads((tmp_path / "facts.json").read_text())["stage"] == "ingest"

@@ -107,7 +107,17 @@ def write_prepare(folder: Path) -> Path:
         rows_in=705,
         quarantined=5,
         reasons={"bad_star_rating": 3, "empty_body": 2},
-        sources=[{"file": "made_up.tsv", "sha256": "0" * 64, "rows": 705}],
+        sources=[
+            {
+                "file": "made_up.tsv",
+                "sha256": "0" * 64,
+                "rows": 705,
+                "bytes": 90_000,
+                "url": "https://example.com/made_up.tsv",
+                "downloaded": "2026-11-01T10:00:00+00:00",
+                "licence": "Apache-2.0",
+            }
+        ],
         dataset_sha256="1" * 64,
         tokenizer_sha256=file_sha256(folder / "tokenizer.json"),
         base_model={"name": "minilm", "description": BASE_MODEL, "sha256": {"model.safetensors": "2" * 64}},

@@ -23,6 +23,8 @@ class Web:
     """After how many bytes the next answers break off."""
     statuses: list[int] = field(default_factory=list)
     """What the next answers are instead."""
+    stalls: list[int] = field(default_factory=list)
+    """After how many bytes the next answers stop, and the connection stays."""
     location: str = ""
     """Where everybody is sent."""
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -62,9 +64,13 @@ def served(context: ssl.SSLContext | None = None) -> Iterator[Web]:
             self.end_headers()
             part = web.body[start:]
             part = part[: web.cuts.pop(0)] if web.cuts else part
+            stall = web.stalls.pop(0) if web.stalls else None
+            part = part[:stall]
             web.sent += len(part)
             with suppress(OSError):
                 self.wfile.write(part)
+                if stall is not None:
+                    self.rfile.read(1)  # until the other side is gone
             self.close_connection = True
 
         def log_message(self, *_: object) -> None:

@@ -12,6 +12,7 @@ Of them `star_rating`, `review_body`, `review_id`, `product_category`, `source` 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,12 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{folder} is being filled, or something has ended that: run stars data fetch once more, with --to {folder}"
         )
     return read_facts(folder)
+
+
+def published(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What a release says of a source: where it came from, unless that is a folder of this machine."""
+    told = {name: source[name] for name in ("file", "sha256", "rows", "bytes", "licence", "downloaded")}
+    return told | {"url": source["location"] if "://" in source["location"] else ""}
 
 
 def open_reviews(folder: Path) -> ds.Dataset:

@@ -132,11 +132,23 @@ def data_card(prepare: Facts, terms: str) -> str:
         "Reviews were not searched for personal data beyond what their publishers did; no review is in this release.",
         "## Files",
         table(
-            ["file", "rows", "sha256"],
-            [[source["file"], f"{source['rows']:,}", f"`{source['sha256']}`"] for source in prepare["sources"]],
+            ["file", "from", "rows", "bytes", "terms", "sha256"],
+            [_source(source) for source in prepare["sources"]],
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _source(source: Facts) -> list[str]:
+    where = f"{source['url']}, {source['downloaded'][:10]}" if source["url"] else "a file"
+    counts = [f"{source[name]:,}" for name in ("rows", "bytes")]
+    return [
+        source["file"],
+        where,
+        *counts,
+        " ".join(source["licence"].split()) or "not stated",
+        f"`{source['sha256']}`",
+    ]
 
 
 def _near_duplicates(prepare: Facts) -> Iterator[str]:

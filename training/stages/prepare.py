@@ -11,7 +11,7 @@ from typing import Any
 from contracts.errors import GateError
 from contracts.stages import PrepareConfig
 from training.data.cluster import check_shared
-from training.data.dataset import read_reviews
+from training.data.dataset import published, read_reviews
 from training.data.spark import spark_session
 from training.data.splits import SPLITS
 from training.data.splitting import map_reviews, write_splits
@@ -61,7 +61,7 @@ def run(config: Config, inputs: Mapping[str, Path], outputs: Path, report: Repor
         "reviews_in": reviews,
         "quarantined": card["quarantined"] + facts["put_aside"],
         "reasons": dict(Counter(card["reasons"]) + Counter(facts["put_aside_reasons"])),
-        "sources": [{name: source[name] for name in ("file", "sha256", "rows")} for source in card["sources"]],
+        "sources": [published(source) for source in card["sources"]],
         "dataset_sha256": card["dataset_sha256"],
         BASE_MODEL: identity,
         "tokenizer_sha256": file_sha256(tokenizer),
