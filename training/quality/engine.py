@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-_AS_CHECK = {"CompleteIfComplete": "completeness", "UniqueIfUnique": "uniqueness"}
+_AS_CHECK = {
+    "CompleteIfComplete": "completeness",
+    "UniqueIfUnique": "uniqueness",
+    "UniqueIfApproximatelyUnique": "uniqueness",
+}
 
 
 class Suggestion(NamedTuple):

@@ -51,7 +51,8 @@ def as_json(checked: CheckedData) -> dict[str, Any]:
 def headline(checked: CheckedData) -> str:
     """ "97,565 reviews by deequ (its jar is there): 22 rules, 1 broken, 2 warnings, no earlier run"."""
     errors, warnings = len(checked.broken("error")), len(checked.broken("warning"))
-    before = f"compared with {checked.compared_with} earlier runs" if checked.compared_with else "no earlier run"
+    runs = checked.compared_with
+    before = f"compared with {runs} earlier run{'s' if runs != 1 else ''}" if runs else "no earlier run"
     return (
         f"{checked.size:,} reviews measured by {checked.engine} ({checked.reason}): {len(checked.results)} rules, "
         f"{errors} broken, {warnings} warning{'s' if warnings != 1 else ''}, {before}"
