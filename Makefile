@@ -14,10 +14,10 @@ NO_ARRAYS := $(foreach each,numpy safetensors pyyaml fsspec tqdm httpx2 httpx2-j
 HEED_CTRL_C := trap 'exit 0' INT;
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-compose secrets image-sizes setup bench soak examples picture lock clean
+.PHONY: help up test test-compose secrets image-sizes setup bench bench-prepare soak examples picture lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up:  ## Serve the bundled release, until Ctrl-C: TorchServe, the gateway and, after make setup, a worker
 	@$(HEED_CTRL_C) $(PYTHON) tools/install.py --serve && $(BIN)/stars up
@@ -44,6 +44,9 @@ image-sizes:  ## Build the three images and print their sizes
 
 bench: setup  ## Print the tables behind every speed claim, in a quarter of an hour on an idle machine
 	@for each in serve gateway overload train; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
+
+bench-prepare: setup  ## Spark beside polars on the same rows; DATA=FOLDER ROWS="10000 290000 3000000" for more
+	$(BIN)/python -m benchmarks.prepare $(if $(DATA),--data $(DATA)) $(if $(ROWS),--rows $(ROWS))
 
 soak: setup  ## Five minutes of good, worst and hostile requests at once
 	$(BIN)/python -m benchmarks.soak
