@@ -207,7 +207,7 @@ def test_a_browser_has_room_for_all_of_it(page: Path, tmp_path: Path, width: int
     assert "<title>too wide: 0, beyond: 0</title>" in shown.stdout
 
 
-@pytest.mark.parametrize("question", QUESTIONS.values(), ids=str)
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
 def test_a_notebook_gets_the_chart_as_a_figure(examples_lake: Path, question: Question, tmp_path: Path) -> None:
     if question.name == "repeat_reviewers":
         with pytest.raises(DataError, match="has nothing to draw: No customer reviewed a product more than once"):
