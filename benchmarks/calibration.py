@@ -68,7 +68,7 @@ class Population(NamedTuple):
         confidence = _confidences((np.arange(100_000) + 0.5) / 100_000)
         return observed_error(Bins.of(confidence, self.accuracy(confidence)))
 
-    def sample(self, rows: int, random: np.random.Generator, weighted: bool) -> Bins:
+    def sample(self, rows: int, random: np.random.Generator, weighted: bool = False) -> Bins:
         confidence = _confidences(random.random(rows))
         weights = 1 / random.choice(STARS, size=rows, p=STARS) if weighted else None
         return Bins.of(confidence, random.random(rows) < self.accuracy(confidence), weights)
@@ -144,7 +144,12 @@ class Judged(NamedTuple):
 
 
 def judge(
-    estimator: Callable[[Bins], Estimate], population: Population, error: float, rows: int, repeats: int, weighted: bool
+    estimator: Callable[[Bins], Estimate],
+    population: Population,
+    error: float,
+    rows: int,
+    repeats: int,
+    weighted: bool = False,
 ) -> Judged:
     """Ask the estimator about so many samples of so many rows, the same for every estimator."""
     random = np.random.default_rng(rows)

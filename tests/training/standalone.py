@@ -58,7 +58,8 @@ class Cluster:
 
     def executors(self, worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The Java processes that a worker has started for applications."""
-        return [each for each in psutil.Process(worker.pid).children() if EXECUTOR in " ".join(each.cmdline())]
+        children = psutil.Process(worker.pid).children()
+        return [each for each in children if EXECUTOR in " ".join(each.as_dict(["cmdline"], [])["cmdline"] or [])]
 
     def start_master(self) -> None:
         process = self._start("master.Master", 0, "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
