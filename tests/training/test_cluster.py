@@ -213,23 +213,22 @@ def test_ctrl_c_leaves_no_application_on_the_master(cluster: Cluster, reviews: P
         "training",
         "prepare",
         "--input",
-        f"data={reviews}",
+        f"ingest={reviews}",
         "--output",
         str(tmp_path / "p"),
     ]
     environment = os.environ | {f"STARS_SPARK_{name}".upper(): text for name, text in SMALL.items()}
     environment["STARS_SPARK_MASTER"] = cluster.url
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 120
-        while cluster.applications() != ["prepare"]:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while cluster.applications() != ["prepare"]:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted: run the same command again to go on"
     while cluster.applications():

@@ -26,9 +26,9 @@ def parameters(configs: Mapping[str, StageConfig]) -> dict[str, Any]:
 
 def tags(facts: Facts) -> dict[str, str]:
     """What it was trained on, what was thought of it, and the release that it became, as far as that is known."""
-    return {tag: str(facts[stage][fact]) for tag, (stage, fact) in _TAGS.items() if stage in facts}
+    return {tag: str(facts[stage][fact]) for tag, (stage, fact) in _TAGS.items() if fact in facts.get(stage, {})}
 
 
 def final_metrics(facts: Facts) -> dict[str, float]:
     """What the whole test split says: test_accuracy and so on."""
-    return {f"test_{name}": float(measured["value"]) for name, measured in facts["evaluate"]["metrics"].items()}
+    return {f"test_{name}": float(measured["value"]) for name, measured in facts["evaluate"].get("metrics", {}).items()}
